@@ -1,0 +1,1 @@
+"""Neural machine translation architectures, trained and judged on one footing."""

@@ -1,0 +1,1 @@
+"""Corpora: from parallel text to batches of subword ids."""
