@@ -1,0 +1,287 @@
+"""What happens around training steps: reproducible randomness, validation BLEU, checkpoints, the run's record."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+from torchmetrics import Metric
+
+from lit_nmt.data.batching import Batch
+from lit_nmt.data.datamodule import TranslationData
+from lit_nmt.decoding import Search, search
+from lit_nmt.files import replacing
+from lit_nmt.metrics import STATISTICS, Scorer, corpus_bleu
+
+
+class NotFinite(Exception):
+    """The loss became NaN or infinite."""
+
+
+class SeedEachStep(Callback):
+    """Makes the random numbers of a step (dropout) a function of seed, step and rank alone.
+
+    So a resumed training draws what an uninterrupted one would have drawn, and no generator's state need be kept.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Batch, batch_idx: int) -> None:
+        """Seeds torch's generators."""
+        state = np.random.SeedSequence([self.seed, batch_idx, trainer.global_rank]).generate_state(1)
+        torch.manual_seed(int(state[0]))
+
+
+class CorpusBleu(Metric):
+    """sacreBLEU's corpus BLEU, cased, from counts that add up over batches and ranks."""
+
+    full_state_update = False
+    counts: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        zeros = torch.zeros(len(STATISTICS), dtype=torch.int64)
+        self.add_state("counts", default=zeros, dist_reduce_fx="sum")
+
+    def update(self, hypotheses: list[str], references: list[str]) -> None:
+        """Adds sentences."""
+        statistics = Scorer(references).statistics(hypotheses)
+        self.counts += torch.from_numpy(statistics.sum(0)).to(self.counts.device)
+
+    def compute(self) -> float:
+        """BLEU of all sentences so far, 0 to 100."""
+        return corpus_bleu(self.counts.cpu().numpy()[None], "mixed")
+
+
+class ValidationBleu(Callback):
+    """Translates the validation set greedily at each validation and logs `validation_bleu`."""
+
+    def __init__(self) -> None:
+        self.metric = CorpusBleu()
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Translates a batch."""
+        data = _data(trainer)
+        corpus = data.corpus
+        rows = batch.indices[batch.target_lengths > 0]
+        if not len(rows):
+            return
+        found = search(pl_module, batch.source, batch.source_lengths, Search())
+        hypotheses = corpus.subwords.decode([best[0].tokens for best in found])
+        references = corpus.text("validation")[1]
+        self.metric.to(pl_module.device)
+        self.metric.update(hypotheses, [references[row] for row in rows.tolist()])
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Logs the score."""
+        pl_module.log("validation_bleu", float(self.metric.compute()), prog_bar=True)
+        self.metric.reset()
+
+
+class Checkpoints(Callback):
+    """Keeps what a training needs to go on (`last.ckpt`) and what it may be judged by.
+
+    At each validation the weights are written to `checkpoints/weights/<step>.ckpt`; those of the last `average` and
+    of the best validation BLEU are kept. Behind them `last.ckpt` is written, so that whatever it promises is there.
+
+    Args:
+        folder: `checkpoints/` of the run.
+        average: how many of the last validations' weights are kept for averaging.
+    """
+
+    def __init__(self, folder: Path, average: int) -> None:
+        self.folder = folder
+        self.average = average
+        self.best_bleu = -1.0
+        self.best_step = 0
+        self.recent: list[int] = []
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to go on from."""
+        return self.folder / "last.ckpt"
+
+    def weights(self, step: int) -> Path:
+        """Where the weights after `step` are."""
+        return self.folder / "weights" / f"{step:07d}.ckpt"
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the checkpoints."""
+        if trainer.sanity_checking or not trainer.state.fn == "fit":
+            return
+        step = trainer.global_step
+        bleu = float(trainer.callback_metrics["validation_bleu"])
+        if bleu > self.best_bleu:
+            self.best_bleu, self.best_step = bleu, step
+        self.recent = [*(s for s in self.recent if s != step), step][-self.average :]
+        trainer.save_checkpoint(self.weights(step), weights_only=True)
+        trainer.save_checkpoint(self.last)
+        if trainer.is_global_zero:
+            kept = {self.weights(s) for s in (*self.recent, self.best_step)}
+            for path in self.weights(0).parent.glob("*.ckpt"):
+                if path not in kept:
+                    path.unlink()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain types, for a checkpoint."""
+        return {"best_bleu": self.best_bleu, "best_step": self.best_step, "recent": list(self.recent)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        self.best_bleu = state_dict["best_bleu"]
+        self.best_step = state_dict["best_step"]
+        self.recent = list(state_dict["recent"])
+
+    def averaged(self) -> dict[str, Any]:
+        """The last of the kept checkpoints with the mean of all their weights (Vaswani et al. 2017, section 6.1)."""
+        loaded = [torch.load(self.weights(step), weights_only=True, map_location="cpu") for step in self.recent]
+        mean = loaded[-1]
+        for name, last in mean["state_dict"].items():
+            if last.is_floating_point():
+                stacked = torch.stack([checkpoint["state_dict"][name] for checkpoint in loaded])
+                mean["state_dict"][name] = stacked.mean(0, dtype=torch.float64).to(last.dtype)
+        return mean
+
+
+FIELDS = (
+    "step",
+    "target_tokens",
+    "train_seconds",
+    "validation_loss",
+    "validation_bleu",
+    "train_loss",
+    "learning_rate",
+    "tokens_per_second",
+)
+
+
+class Record(Callback):
+    """Counts target tokens and training seconds and writes `metrics.csv`, a row a log interval and a validation.
+
+    Seconds are those between training steps, without validation and checkpoints; they add up over resumptions. Rows
+    behind the checkpoint that a training resumes from are cut off, since they come again.
+
+    Args:
+        path: of `metrics.csv`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.target_tokens = 0
+        self.train_seconds = 0.0
+        self._clock = 0.0
+        self._interval = (0, 0.0)
+        self._finite: Tensor | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Cuts the record back to the step from which the training goes on, and starts the clock."""
+        if trainer.is_global_zero:
+            rows = []
+            if self.path.is_file() and trainer.global_step:
+                with open(self.path, newline="", encoding="utf-8") as file:
+                    rows = [row for row in csv.DictReader(file) if int(row["step"]) <= trainer.global_step]
+            with replacing(self.path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, FIELDS)
+                writer.writeheader()
+                writer.writerows(rows)
+        self._start_interval()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """Counts the batch; at a log interval, checks that the loss is finite and writes a row."""
+        self.target_tokens += batch.global_tokens
+        finite = outputs["loss"].detach().isfinite()
+        self._finite = finite if self._finite is None else self._finite & finite
+        if (batch_idx + 1) % trainer.log_every_n_steps == 0 or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self.check_finite(trainer)
+            self._stop_clock()
+            tokens, seconds = (now - before for now, before in zip(self._now(), self._interval, strict=True))
+            rate = tokens / max(seconds, 1e-9)
+            pl_module.log("tokens_per_second", rate, prog_bar=True)
+            self._write(
+                trainer,
+                train_loss=float(trainer.callback_metrics["train_loss"]),
+                learning_rate=trainer.optimizers[0].param_groups[0]["lr"],
+                tokens_per_second=rate,
+            )
+            self._start_interval()
+
+    def check_finite(self, trainer: pl.Trainer) -> None:
+        """Reads the flag that has gathered since the last check.
+
+        Raises:
+            NotFinite: a loss was NaN or infinite.
+        """
+        if self._finite is not None and not bool(self._finite):
+            raise NotFinite(
+                f"the loss was not finite within the {trainer.log_every_n_steps} steps before step {trainer.global_step}: "
+                "lower model.init_args.learning_rate or raise model.init_args.warmup_steps"
+            )
+        self._finite = None
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stops the clock."""
+        if trainer.state.fn == "fit":
+            self._stop_clock()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Writes the validation's row and starts the clock."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self.check_finite(trainer)
+        metrics = {name: float(trainer.callback_metrics[name]) for name in ("validation_loss", "validation_bleu")}
+        self._write(trainer, **metrics)
+        self._clock = time.perf_counter()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain types, for a checkpoint."""
+        return {"target_tokens": self.target_tokens, "train_seconds": self.train_seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from a checkpoint."""
+        self.target_tokens = state_dict["target_tokens"]
+        self.train_seconds = state_dict["train_seconds"]
+
+    def rows(self) -> list[dict[str, str]]:
+        """What is written so far."""
+        with open(self.path, newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    def _now(self) -> tuple[int, float]:
+        return self.target_tokens, self.train_seconds
+
+    def _start_interval(self) -> None:
+        self._clock = time.perf_counter()
+        self._interval = self._now()
+
+    def _stop_clock(self) -> None:
+        now = time.perf_counter()
+        self.train_seconds += now - self._clock
+        self._clock = now
+
+    def _write(self, trainer: pl.Trainer, **values: float) -> None:
+        if not trainer.is_global_zero:
+            return
+        row = {"step": trainer.global_step, "target_tokens": self.target_tokens}
+        row["train_seconds"] = round(self.train_seconds, 3)
+        row |= {name: f"{value:.6g}" for name, value in values.items() if math.isfinite(value)}
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, FIELDS).writerow(row)
+
+
+def _data(trainer: pl.Trainer) -> TranslationData:
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(data, TranslationData)
+    return data

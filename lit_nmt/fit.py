@@ -1,0 +1,236 @@
+"""`lit-nmt fit`: trains one model on one corpus with one seed, by LightningCLI, into one run folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pytorch_lightning as pl
+import torch
+import yaml
+from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from lit_nmt.callbacks import Checkpoints, NotFinite, Record, SeedEachStep, ValidationBleu
+from lit_nmt.data.datamodule import TranslationData
+from lit_nmt.errors import UserError
+from lit_nmt.files import digest, replacing, write_json, write_text
+from lit_nmt.models.translation import TranslationModule
+
+NOT_IDENTITY = ("config", "threads", "seed_everything")
+"""Keys of a configuration that do not enter a run's name: `threads` may differ on another machine."""
+
+
+class FitCLI(LightningCLI):
+    """LightningCLI with this project's own options and defaults."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds what no Lightning class takes, and ties what must agree."""
+        parser.add_argument("--threads", type=int, default=1, help="CPU threads of this training.")
+        parser.add_argument("--average", type=int, default=5, help="Validations whose weights are averaged.")
+        parser.link_arguments("data.vocabulary_size", "model.init_args.vocabulary_size", apply_on="instantiate")
+        parser.link_arguments("seed_everything", "data.seed")
+
+    def before_instantiate_classes(self) -> None:
+        """Sets the number of threads before the first tensor is made."""
+        torch.set_num_threads(self.config.threads)
+        torch.set_float32_matmul_precision("high")
+
+
+TRAINER_DEFAULTS: dict[str, Any] = {
+    "max_epochs": 1,
+    "gradient_clip_val": 1.0,
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 50,
+    "use_distributed_sampler": False,
+    "enable_model_summary": False,
+    "enable_checkpointing": False,
+    "logger": False,
+}
+
+
+def main(args: ArgsType = None) -> None:
+    """Trains as the arguments say; goes on where an earlier call was stopped.
+
+    The run folder is `trainer.default_root_dir`, by default `runs/<corpus>/<class>-<digest>/seed<k>`. A folder whose
+    `fit.json` says "finished" is left alone.
+
+    Raises:
+        UserError: the folder is in use, or holds a training with another configuration.
+    """
+    started = datetime.now(UTC)
+    cli = FitCLI(
+        TranslationModule,
+        TranslationData,
+        subclass_mode_model=True,
+        run=False,
+        auto_configure_optimizers=False,
+        args=args,
+        save_config_callback=None,
+        seed_everything_default=1,
+        trainer_defaults=TRAINER_DEFAULTS,
+    )
+    config = yaml.safe_load(cli.parser.dump(cli.config, skip_link_targets=False, skip_none=False))
+    folder = run_folder(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise UserError(f"{folder}: another process is training here; wait for it or stop it") from None
+    try:
+        if finished(folder):
+            print(f"{folder}: finished before; delete {folder / 'fit.json'} to train again")
+            return
+        _keep_config(folder, config)
+        train(cli, config, folder, started)
+    finally:
+        lock.release()
+
+
+def run_folder(config: dict[str, Any]) -> Path:
+    """Where a configuration's run lies."""
+    if config["trainer"].get("default_root_dir"):
+        return Path(config["trainer"]["default_root_dir"])
+    identity = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
+    name = config["model"]["class_path"].rsplit(".", 1)[-1].lower()
+    corpus = config["data"]["corpus"]["name"]
+    return Path("runs") / corpus / f"{name}-{digest(identity)}" / f"seed{config['seed_everything']}"
+
+
+def finished(folder: Path) -> bool:
+    """Whether the training in a run folder has come to its end."""
+    record = folder / "fit.json"
+    return record.is_file() and json.loads(record.read_text(encoding="utf-8"))["status"] == "finished"
+
+
+def _keep_config(folder: Path, config: dict[str, Any]) -> None:
+    """Writes `config.yaml`, or checks that the training to go on with has the same."""
+    path = folder / "config.yaml"
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=110)
+    if (folder / "checkpoints" / "last.ckpt").is_file() and path.is_file():
+        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        differing = _differences(before, config)
+        if differing:
+            raise UserError(
+                f"{folder}: holds a training with another configuration ({', '.join(differing[:3])}); "
+                "choose another --trainer.default_root_dir or delete the folder"
+            )
+    write_text(path, text)
+
+
+def _differences(a: Any, b: Any, place: str = "") -> list[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = sorted(set(a) | set(b))
+        return [d for key in keys for d in _differences(a.get(key), b.get(key), f"{place}.{key}" if place else key)]
+    return [] if a == b else [place]
+
+
+def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime) -> None:
+    """Fits, chooses the weights to be scored, and writes `fit.json` last."""
+    trainer: pl.Trainer = cli.trainer
+    model: TranslationModule = cli.model
+    data: TranslationData = cli.datamodule
+    checkpoints = Checkpoints(folder / "checkpoints", config["average"])
+    record = Record(folder / "metrics.csv")
+    # Record before Checkpoints, so that the seconds in a checkpoint are those of its step
+    trainer.callbacks[:0] = [SeedEachStep(config["seed_everything"]), ValidationBleu(), record, checkpoints]
+    trainer.loggers = [TensorBoardLogger(folder, name="", version="tensorboard")]
+    result: dict[str, Any] = {"status": "finished", "stopped_by": "budget"}
+    scored = ""
+    try:
+        trainer.fit(model, data, ckpt_path=checkpoints.last if checkpoints.last.is_file() else None)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        if any(isinstance(c, EarlyStopping) and c.stopped_epoch for c in trainer.callbacks):
+            result["stopped_by"] = "early_stopping"
+        scored = _choose_weights(trainer, model, data, checkpoints)
+    except NotFinite as error:
+        result = {"status": "failed", "stopped_by": f"error: {error}"}
+    if not trainer.is_global_zero:
+        return
+    validations = [row for row in record.rows() if row["validation_loss"]]
+    result |= {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "target_tokens": record.target_tokens,
+        "train_seconds": round(record.train_seconds, 1),
+        "tokens_per_second": round(record.target_tokens / max(record.train_seconds, 1e-9), 1),
+        "best_validation_loss": min((float(row["validation_loss"]) for row in validations), default=None),
+        "best_validation_bleu": max((float(row["validation_bleu"]) for row in validations), default=None),
+        "scored_weights": scored,
+        "peak_memory_bytes": peak_memory_bytes(trainer.strategy.root_device),
+        "precision": str(trainer.precision),
+        "threads": config["threads"],
+        **machine(trainer.strategy.root_device),
+        "commit": commit(),
+        "started": started.isoformat(timespec="seconds"),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(folder / "fit.json", result)
+    if result["status"] == "failed":
+        print(f"lit-nmt: {folder}: {result['stopped_by']}", file=sys.stderr)
+
+
+def _choose_weights(
+    trainer: pl.Trainer, model: TranslationModule, data: TranslationData, checkpoints: Checkpoints
+) -> str:
+    """Writes `best.ckpt`: the better, on validation BLEU, of the best single weights and the average of the last."""
+    best = checkpoints.weights(checkpoints.best_step)
+    chosen = torch.load(best, weights_only=True, map_location="cpu")
+    name = f"best, step {checkpoints.best_step}, validation BLEU {checkpoints.best_bleu:.2f}"
+    if len(checkpoints.recent) > 1:
+        averaged = checkpoints.averaged()
+        model.load_state_dict(averaged["state_dict"])
+        (scores,) = trainer.validate(model, data, verbose=False)
+        if scores["validation_bleu"] > checkpoints.best_bleu:
+            chosen = averaged
+            name = f"average of {len(checkpoints.recent)}, validation BLEU {scores['validation_bleu']:.2f}"
+    if trainer.is_global_zero:
+        with replacing(checkpoints.folder / "best.ckpt") as beside:
+            torch.save(chosen, beside)
+    return name
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """The most memory this process held: on a GPU what torch allocated there, else its resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What a measurement was made on and with."""
+    packages = ("torch", "pytorch-lightning", "sentencepiece", "sacrebleu", "numpy")
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "device": gpu or cpu,
+        "hardware": {"cpu": cpu, "cores": os.cpu_count(), "memory_bytes": memory, "gpu": gpu},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+    }
+
+
+def commit() -> str:
+    """The commit of the code that runs, with "+" where files differ from it; empty outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        asked = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+        return subprocess.run(asked, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+

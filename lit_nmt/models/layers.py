@@ -1,0 +1,216 @@
+"""Layers that several architectures share."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from lit_nmt.data.subwords import PAD
+
+CHUNK_ROWS = 256
+"""Rows of logits computed at once: few enough that 4,000 to 8,000 float32 columns stay in a core's cache."""
+
+
+class Embedding(nn.Embedding):
+    """Subword vectors of unit scale, shared by source, target and output.
+
+    Weights are drawn with standard deviation dim^-0.5, right for the output projection, and multiplied by dim^0.5
+    where they are looked up (Vaswani et al. 2017, section 3.4). Padding is the zero vector.
+    """
+
+    def __init__(self, vocabulary_size: int, dim: int) -> None:
+        super().__init__(vocabulary_size, dim, padding_idx=PAD)
+        self.scale = math.sqrt(dim)
+
+    def reset_parameters(self) -> None:
+        """Draws the weights."""
+        nn.init.normal_(self.weight, std=self.embedding_dim**-0.5)
+        with torch.no_grad():
+            self.weight[PAD].zero_()
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Ids (...) to vectors (..., dim)."""
+        return super().forward(ids) * self.scale
+
+
+def linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
+    """A linear layer drawn as by Glorot & Bengio 2010 (uniform), its bias zero: the policy of every architecture."""
+    layer = nn.Linear(inputs, outputs, bias)
+    nn.init.xavier_uniform_(layer.weight)
+    if bias:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def padding_mask(lengths: Tensor, longest: int) -> Tensor:
+    """True where there is a token, False on padding: (batch, longest)."""
+    return torch.arange(longest, device=lengths.device) < lengths[:, None]
+
+
+def smoothed_cross_entropy(logits: Tensor, target: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Cross-entropy with label smoothing, summed.
+
+    Args:
+        logits: (tokens, vocabulary).
+        target: (tokens,).
+        smoothing: the mass spread evenly over the whole vocabulary.
+
+    Returns:
+        The smoothed loss, and the unsmoothed negative log-likelihood, detached; scalars, in nats.
+    """
+    log_probabilities = logits.float().log_softmax(-1)
+    negative_log_likelihood = -log_probabilities.gather(1, target[:, None]).sum()
+    spread = -log_probabilities.sum() / logits.shape[-1]
+    return (1 - smoothing) * negative_log_likelihood + smoothing * spread, negative_log_likelihood.detach()
+
+
+def smoothed_cross_entropy_from_states(
+    states: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """`smoothed_cross_entropy` of `states @ weight.T + bias`, without holding all logits.
+
+    On the CPU, logits are made a chunk of rows at a time and turned into their gradient at once, while they are in
+    cache.
+
+    Args:
+        states: (tokens, dim).
+        weight: (vocabulary, dim).
+        bias: (vocabulary,).
+        target: (tokens,).
+        smoothing: as in `smoothed_cross_entropy`.
+    """
+    if states.device.type != "cpu":
+        return smoothed_cross_entropy(F.linear(states, weight, bias), target, smoothing)
+    if torch.is_autocast_enabled("cpu"):
+        states = states.to(torch.get_autocast_dtype("cpu"))
+    return _ChunkedCrossEntropy.apply(states, weight, bias, target, smoothing)
+
+
+class _ChunkedCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, states, weight, bias, target, smoothing):  # noqa: ANN001, ANN205
+        vocabulary = weight.shape[0]
+        cast_weight = weight.detach().to(states.dtype)
+        wants_gradient = any(ctx.needs_input_grad[:3])
+        state_gradient = torch.empty_like(states) if wants_gradient else None
+        weight_gradient = torch.zeros_like(weight) if wants_gradient else None
+        bias_gradient = torch.zeros_like(bias) if wants_gradient else None
+        loss = torch.zeros((), dtype=torch.float32, device=states.device)
+        negative_log_likelihood = loss.clone()
+        for start in range(0, len(states), CHUNK_ROWS):
+            chunk = states[start : start + CHUNK_ROWS]
+            chunk_target = target[start : start + CHUNK_ROWS, None]
+            logits = F.linear(chunk, cast_weight).float().add_(bias)
+            probabilities = logits.softmax(-1)
+            gold = logits.gather(1, chunk_target)
+            # log Z from the softmax's own value at a well-scaled entry: the row's largest
+            largest, where = logits.max(-1, keepdim=True)
+            log_normaliser = largest - probabilities.gather(1, where).log_()
+            negative_log_likelihood += (log_normaliser - gold).sum()
+            if smoothing:
+                loss += (log_normaliser.sum() * vocabulary - logits.sum()) * (smoothing / vocabulary)
+            if wants_gradient:
+                if smoothing:
+                    probabilities.sub_(smoothing / vocabulary)
+                probabilities.scatter_add_(1, chunk_target, torch.full_like(gold, smoothing - 1))
+                bias_gradient += probabilities.sum(0)
+                gradient = probabilities.to(states.dtype)
+                torch.mm(gradient, cast_weight, out=state_gradient[start : start + CHUNK_ROWS])
+                if gradient.dtype == weight.dtype:
+                    weight_gradient.addmm_(gradient.t(), chunk)
+                else:
+                    weight_gradient += gradient.t() @ chunk
+        loss += (1 - smoothing) * negative_log_likelihood
+        ctx.save_for_backward(state_gradient, weight_gradient, bias_gradient)
+        ctx.mark_non_differentiable(negative_log_likelihood)
+        return loss, negative_log_likelihood
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, loss_gradient, _):  # noqa: ANN001, ANN205
+        return *(gradient * loss_gradient for gradient in ctx.saved_tensors), None, None
+
+
+Cell = Literal["lstm", "gru", "rnn"]
+RecurrentState = tuple[Tensor, ...]
+"""(batch, layers, hidden dim): the hidden state and, of an LSTM, the cell."""
+
+
+class Recurrence(nn.Module):
+    """Layers of an LSTM (Hochreiter & Schmidhuber 1997), GRU (Cho et al. 2014) or plain RNN (Elman 1990).
+
+    All time steps of a layer are one fused call.
+
+    Args:
+        cell: which recurrence.
+        inputs: their dimension.
+        hidden_dim: of the state, a direction.
+        layers: stacked.
+        dropout: between layers.
+        bidirectional: read in both directions; outputs and states of the two stand side by side.
+    """
+
+    KINDS: ClassVar[dict[str, type[nn.RNNBase]]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+
+    def __init__(
+        self, cell: Cell, inputs: int, hidden_dim: int, layers: int, dropout: float, bidirectional: bool = False
+    ) -> None:
+        super().__init__()
+        between = dropout if layers > 1 else 0.0
+        self.rnn = self.KINDS[cell](
+            inputs, hidden_dim, layers, batch_first=True, dropout=between, bidirectional=bidirectional
+        )
+        self.bidirectional = bidirectional
+        for name, parameter in self.rnn.named_parameters():
+            if "weight_ih" in name:
+                nn.init.xavier_uniform_(parameter)
+            elif "weight_hh" in name:
+                # orthogonal, gate by gate (Saxe et al. 2014): a product of many neither explodes nor vanishes
+                for gate in parameter.data.split(hidden_dim):
+                    nn.init.orthogonal_(gate)
+            else:
+                nn.init.zeros_(parameter)
+                if cell == "lstm" and "bias_ih" in name:
+                    # an open forget gate at the start (Jozefowicz et al. 2015)
+                    parameter.data[hidden_dim : 2 * hidden_dim].fill_(1.0)
+
+    def read(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, RecurrentState]:
+        """Reads whole sequences, each to its own end.
+
+        Args:
+            inputs: (batch, length, inputs).
+            lengths: (batch,).
+
+        Returns:
+            Outputs (batch, length, hidden dim), 0 on padding, and the last states; both twice as wide if
+            bidirectional.
+        """
+        packed = nn.utils.rnn.pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        outputs, states = self.rnn(packed)
+        outputs, _ = nn.utils.rnn.pad_packed_sequence(outputs, batch_first=True, total_length=inputs.shape[1])
+        return outputs, self._batch_first(states)
+
+    def advance(self, inputs: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
+        """Goes on from a state, over (batch, length, inputs): outputs (batch, length, hidden dim) and states."""
+        hidden = tuple(part.transpose(0, 1).contiguous() for part in state)
+        outputs, states = self.rnn(inputs, hidden if len(hidden) > 1 else hidden[0])
+        return outputs, self._batch_first(states)
+
+    def _batch_first(self, states: Tensor | tuple[Tensor, ...]) -> RecurrentState:
+        parts = states if isinstance(states, tuple) else (states,)
+        if self.bidirectional:
+            # (layers, directions, batch, hidden) to (batch, layers, directions x hidden)
+            return tuple(p.unflatten(0, (-1, 2)).permute(2, 0, 1, 3).flatten(2) for p in parts)
+        return tuple(part.transpose(0, 1) for part in parts)
+
+
+def reverse(source: Tensor, source_lengths: Tensor) -> Tensor:
+    """Each source (batch, source length) back to front, EOS staying the last (Sutskever et al. 2014, section 3.3)."""
+    positions = torch.arange(source.shape[1], device=source.device)
+    mirrored = (source_lengths[:, None] - 2 - positions)
+    return source.gather(1, torch.where(mirrored >= 0, mirrored, positions))

@@ -1,0 +1,322 @@
+"""The Transformer (Vaswani et al. 2017, arXiv:1706.03762)."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lit_nmt.data.batching import Batch
+from lit_nmt.models.layers import linear, padding_mask
+from lit_nmt.models.translation import Step, TranslationModule
+
+Positions = Literal["sinusoidal", "learned", "rotary"]
+
+
+class LayerCache(NamedTuple):
+    """What a decoder layer remembers, each (batch, heads, length, head dim): of the target so far, of the source."""
+
+    keys: Tensor
+    values: Tensor
+    memory_keys: Tensor
+    memory_values: Tensor
+
+
+class TransformerState(NamedTuple):
+    """The decoder's caches, a layer each, and the source mask (batch, source length), True on tokens."""
+
+    layers: tuple[LayerCache, ...]
+    source_mask: Tensor
+
+
+class Transformer(TranslationModule):
+    """Attention only: every position sees every other in one step.
+
+    Args:
+        vocabulary_size: joint subwords.
+        dim: of embeddings and states.
+        encoder_layers: of self-attention and feed-forward.
+        decoder_layers: of causal self-attention, attention to the source, and feed-forward.
+        heads: of each attention; they divide `dim`.
+        feed_forward_dim: of the hidden layer between.
+        dropout: on embeddings and on each sublayer's output (section 5.4).
+        attention_dropout: on attention weights.
+        activation_dropout: within the feed-forward layer.
+        norm: "post" as published (section 3.1), or "pre" (Xiong et al. 2020, arXiv:2002.04745), which has a last
+            normalisation behind each stack.
+        positions: "sinusoidal" as published, "learned" (Gehring et al. 2017), or "rotary" (Su et al. 2021,
+            arXiv:2104.09864; in self-attention only).
+        max_positions: rows of the table of learned positions; longer sentences reuse the last.
+        options: of `TranslationModule`.
+    """
+
+    title: ClassVar[str] = "Transformer"
+    paper: ClassVar[str] = "Vaswani et al. 2017, arXiv:1706.03762"
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        dim: int = 256,
+        encoder_layers: int = 3,
+        decoder_layers: int = 3,
+        heads: int = 4,
+        feed_forward_dim: int = 1024,
+        dropout: float = 0.1,
+        attention_dropout: float = 0.0,
+        activation_dropout: float = 0.0,
+        norm: Literal["pre", "post"] = "pre",
+        positions: Positions = "sinusoidal",
+        max_positions: int = 1024,
+        label_smoothing: float = 0.1,
+        learning_rate: float = 1e-3,
+        warmup_steps: int = 400,
+        schedule: Literal["inverse-square-root", "linear"] = "inverse-square-root",
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.98),
+    ) -> None:
+        super().__init__(
+            vocabulary_size, dim, dropout, label_smoothing, learning_rate, warmup_steps, schedule, weight_decay, betas
+        )
+        if dim % heads:
+            raise ValueError(f"heads: {heads} do not divide dim {dim}")
+        self.positions = positions
+        self.head_dim = dim // heads
+        if positions == "learned":
+            self.learned_positions = nn.Embedding(max_positions, dim)
+            nn.init.normal_(self.learned_positions.weight, std=0.02)
+        rotary = positions == "rotary"
+        options = {"heads": heads, "attention_dropout": attention_dropout, "rotary": rotary}
+        sizes = (dim, feed_forward_dim, dropout, activation_dropout, norm)
+        self.encoder = nn.ModuleList(EncoderLayer(*sizes, **options) for _ in range(encoder_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(*sizes, **options) for _ in range(decoder_layers))
+        last = nn.LayerNorm if norm == "pre" else nn.Identity
+        self.encoder_norm = last(dim)
+        self.decoder_norm = last(dim)
+
+    def place(self, ids: Tensor, start: int = 0) -> Tensor:
+        """Embeddings with their positions, the first at `start`: (batch, length) ids to (batch, length, dim)."""
+        embedded = self.embedding(ids)
+        length = ids.shape[1]
+        if self.positions == "sinusoidal":
+            embedded = embedded + sinusoids(start, length, embedded.shape[-1], embedded.device)
+        elif self.positions == "learned":
+            last = self.learned_positions.num_embeddings - 1
+            at = torch.arange(start, start + length, device=ids.device).clamp_(max=last)
+            embedded = embedded + self.learned_positions(at)
+        return self.dropout(embedded)
+
+    def memory(self, source: Tensor, source_lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The encoder's states (batch, source length, dim) and the source mask (batch, source length)."""
+        mask = padding_mask(source_lengths, source.shape[1])
+        x = self.place(source)
+        for layer in self.encoder:
+            x = layer(x, mask[:, None, None])
+        return self.encoder_norm(x), mask
+
+    def encode(self, source: Tensor, source_lengths: Tensor) -> TransformerState:
+        memory, mask = self.memory(source, source_lengths)
+        return TransformerState(tuple(layer.start(memory) for layer in self.decoder), mask)
+
+    def step(self, previous: Tensor, state: TransformerState) -> Step:
+        x = self.place(previous[:, None], start=state.layers[0].keys.shape[2])
+        caches = []
+        for layer in self.decoder:
+            x, cache, attention = layer.step(x, state.layers[len(caches)], state.source_mask[:, None, None])
+            caches.append(cache)
+        logits = self.project(self.decoder_norm(x)[:, 0])
+        return Step(logits, TransformerState(tuple(caches), state.source_mask), attention.mean(1)[:, 0])
+
+    def decoder_states(self, batch: Batch) -> Tensor:
+        memory, mask = self.memory(batch.source, batch.source_lengths)
+        length = batch.previous.shape[1]
+        causal = torch.ones(length, length, dtype=torch.bool, device=memory.device).tril_()
+        x = self.place(batch.previous)
+        for layer in self.decoder:
+            x = layer(x, causal, memory, mask[:, None, None])
+        return self.decoder_norm(x)
+
+
+class Attention(nn.Module):
+    """Multi-head scaled dot-product attention (section 3.2), over itself or over a memory.
+
+    Args:
+        dim: of queries, keys and values together.
+        heads: that share it.
+        dropout: on the weights.
+        rotary: turn queries and keys by their positions.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float, rotary: bool) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.rotary = rotary
+        self.query_key_value = linear(dim, 3 * dim)
+        # each of the three is a (dim, dim) matrix of its own
+        for part in self.query_key_value.weight.data.chunk(3):
+            nn.init.xavier_uniform_(part)
+        self.output = linear(dim, dim)
+
+    def split(self, x: Tensor) -> Tensor:
+        """(batch, length, dim) to (batch, heads, length, head dim)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def project(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of `x`, whose first position is `start`; each (batch, heads, length, head dim)."""
+        query, key, value = (self.split(part) for part in self.query_key_value(x).chunk(3, -1))
+        if self.rotary:
+            query, key = rotate(query, start), rotate(key, start)
+        return query, key, value
+
+    def project_query(self, x: Tensor) -> Tensor:
+        """Queries alone (batch, heads, length, head dim)."""
+        dim = x.shape[-1]
+        layer = self.query_key_value
+        return self.split(nn.functional.linear(x, layer.weight[:dim], layer.bias[:dim]))
+
+    def project_memory(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of a memory, each (batch, heads, source length, head dim)."""
+        dim = memory.shape[-1]
+        layer = self.query_key_value
+        both = nn.functional.linear(memory, layer.weight[dim:], layer.bias[dim:])
+        key, value = both.chunk(2, -1)
+        return self.split(key), self.split(value)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Equation 1.
+
+        Args:
+            query: (batch, heads, length, head dim).
+            key: (batch, heads, memory length, head dim).
+            value: as `key`.
+            mask: True where a query may look, broadcast to (batch, heads, length, memory length).
+
+        Returns:
+            (batch, length, dim) and the weights, None where the fused kernel keeps them to itself (never for a
+            single query).
+        """
+        weights = None
+        if query.device.type == "cpu" or query.shape[2] == 1:
+            # measured: at sentence lengths, explicit products beat the fused kernel, most of all in its backward pass
+            scores = (query * (1 / math.sqrt(query.shape[-1]))) @ key.transpose(-1, -2)
+            if mask is not None:
+                scores = scores.masked_fill(~mask, -math.inf)
+            weights = scores.softmax(-1)
+            mixed = nn.functional.dropout(weights, self.dropout, self.training) @ value
+        else:
+            rate = self.dropout if self.training else 0.0
+            mixed = nn.functional.scaled_dot_product_attention(query, key, value, mask, rate)
+        return self.output(mixed.transpose(1, 2).flatten(2)), weights
+
+
+class Sublayer(nn.Module):
+    """The residual connection and normalisation around a sublayer (section 5.4)."""
+
+    def __init__(self, dim: int, dropout: float, norm: str) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+        self.pre = norm == "pre"
+
+    def before(self, x: Tensor) -> Tensor:
+        """What the sublayer reads."""
+        return self.norm(x) if self.pre else x
+
+    def after(self, x: Tensor, y: Tensor) -> Tensor:
+        """The sublayer's output `y` added to its input `x`."""
+        x = x + self.dropout(y)
+        return x if self.pre else self.norm(x)
+
+
+class FeedForward(nn.Sequential):
+    """Two linear layers with a ReLU between (section 3.3)."""
+
+    def __init__(self, dim: int, hidden: int, dropout: float) -> None:
+        super().__init__(linear(dim, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout), linear(hidden, dim))
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward."""
+
+    def __init__(
+        self, dim: int, feed_forward_dim: int, dropout: float, activation_dropout: float, norm: str, *,
+        heads: int, attention_dropout: float, rotary: bool,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.attention = Attention(dim, heads, attention_dropout, rotary)
+        self.around_attention = Sublayer(dim, dropout, norm)
+        self.feed_forward = FeedForward(dim, feed_forward_dim, activation_dropout)
+        self.around_feed_forward = Sublayer(dim, dropout, norm)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(batch, length, dim) to the same."""
+        query, key, value = self.attention.project(self.around_attention.before(x))
+        x = self.around_attention.after(x, self.attention.attend(query, key, value, mask)[0])
+        return self.around_feed_forward.after(x, self.feed_forward(self.around_feed_forward.before(x)))
+
+
+class DecoderLayer(EncoderLayer):
+    """Causal self-attention, attention to the source, and feed-forward."""
+
+    def __init__(
+        self, dim: int, feed_forward_dim: int, dropout: float, activation_dropout: float, norm: str, *,
+        heads: int, attention_dropout: float, rotary: bool,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            dim, feed_forward_dim, dropout, activation_dropout, norm,
+            heads=heads, attention_dropout=attention_dropout, rotary=rotary,
+        )  # fmt: skip
+        self.source_attention = Attention(dim, heads, attention_dropout, rotary=False)
+        self.around_source_attention = Sublayer(dim, dropout, norm)
+
+    def forward(self, x: Tensor, causal: Tensor, memory: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        """(batch, length, dim) to the same, teacher-forced."""
+        query, key, value = self.attention.project(self.around_attention.before(x))
+        x = self.around_attention.after(x, self.attention.attend(query, key, value, causal)[0])
+        return self.finish(x, *self.source_attention.project_memory(memory), mask)[0]
+
+    def start(self, memory: Tensor) -> LayerCache:
+        """An empty cache for this source."""
+        key, value = self.source_attention.project_memory(memory)
+        empty = key[:, :, :0]
+        return LayerCache(empty, empty, key, value)
+
+    def step(self, x: Tensor, cache: LayerCache, mask: Tensor) -> tuple[Tensor, LayerCache, Tensor]:
+        """One position (batch, 1, dim): its output, the longer cache, attention (batch, heads, 1, source length)."""
+        query, key, value = self.attention.project(self.around_attention.before(x), start=cache.keys.shape[2])
+        key = torch.cat([cache.keys, key], 2)
+        value = torch.cat([cache.values, value], 2)
+        x = self.around_attention.after(x, self.attention.attend(query, key, value, None)[0])
+        x, weights = self.finish(x, cache.memory_keys, cache.memory_values, mask)
+        assert weights is not None
+        return x, cache._replace(keys=key, values=value), weights
+
+    def finish(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Attention to the source, then feed-forward."""
+        query = self.source_attention.project_query(self.around_source_attention.before(x))
+        mixed, weights = self.source_attention.attend(query, key, value, mask)
+        x = self.around_source_attention.after(x, mixed)
+        return self.around_feed_forward.after(x, self.feed_forward(self.around_feed_forward.before(x))), weights
+
+
+def angles(start: int, length: int, dim: int, device: torch.device) -> Tensor:
+    """Position times frequency, (length, dim / 2): frequencies fall geometrically from 1 to 1/10,000 (section 3.5)."""
+    position = torch.arange(start, start + length, device=device, dtype=torch.float32)
+    frequency = torch.exp(torch.arange(0, dim, 2, device=device, dtype=torch.float32) * (-math.log(10_000) / dim))
+    return position[:, None] * frequency
+
+
+def sinusoids(start: int, length: int, dim: int, device: torch.device) -> Tensor:
+    """The published position encoding, (length, dim), sines in even and cosines in odd places (section 3.5)."""
+    angle = angles(start, length, dim, device)
+    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
+
+
+def rotate(x: Tensor, start: int) -> Tensor:
+    """Turns consecutive pairs of `x` (..., length, dim) by their position's angles (Su et al. 2021, eq. 34)."""
+    angle = angles(start, x.shape[-2], x.shape[-1], x.device)
+    sine, cosine = angle.sin().to(x.dtype), angle.cos().to(x.dtype)
+    even, odd = x[..., ::2], x[..., 1::2]
+    return torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], -1).flatten(-2)

@@ -1,0 +1,221 @@
+"""The protocol that every architecture fulfils, and what all of them share: loss, optimiser, schedule.
+
+An architecture is a subclass with two methods: `encode` reads the source, `step` says one target token. That is
+enough to train, decode, be measured and appear in every report. For speed it may override `decoder_states` (or the
+whole `forward`); a conformance test proves the fast way equal to the slow one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from lit_nmt.data.batching import Batch
+from lit_nmt.data.subwords import PAD
+from lit_nmt.models.layers import Embedding, smoothed_cross_entropy, smoothed_cross_entropy_from_states
+
+State = Any
+"""What a decoder remembers: any nest of tuples, lists, dicts or dataclasses of tensors, batch first."""
+
+
+class Step(NamedTuple):
+    """One step of a decoder.
+
+    Attributes:
+        logits: (batch, vocabulary).
+        state: for the next step.
+        attention: (batch, source length), rows sum to 1 and are 0 on padding; None where there is no attention.
+    """
+
+    logits: Tensor
+    state: State
+    attention: Tensor | None = None
+
+
+def tree_map(function: Callable[[Tensor], Tensor], tree: State) -> State:
+    """The same nest with `function` applied to each of its tensors."""
+    if isinstance(tree, Tensor):
+        return function(tree)
+    if isinstance(tree, dict):
+        return {key: tree_map(function, value) for key, value in tree.items()}
+    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
+        return type(tree)(*(tree_map(function, value) for value in tree))
+    if isinstance(tree, tuple | list):
+        return type(tree)(tree_map(function, value) for value in tree)
+    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        fields = {f.name: tree_map(function, getattr(tree, f.name)) for f in dataclasses.fields(tree)}
+        return dataclasses.replace(tree, **fields)
+    return tree
+
+
+class TranslationModule(pl.LightningModule, ABC):
+    """Maps source ids to target logits: teacher-forced in `forward`, a token at a time in `step`.
+
+    Args:
+        vocabulary_size: joint subwords, shared by source embedding, target embedding and output projection
+            (Press & Wolf 2017, arXiv:1608.05859).
+        dim: of embeddings and of the states before the output projection.
+        dropout: on embeddings and between layers.
+        label_smoothing: mass spread over the vocabulary in the training loss (Szegedy et al. 2016).
+        learning_rate: peak, after the warm-up.
+        warmup_steps: of linear increase from 0.
+        schedule: what follows the warm-up: proportional to step^-0.5 (Vaswani et al. 2017, eq. 3), or linear to 0 at
+            the end of the training.
+        weight_decay: decoupled (Loshchilov & Hutter 2019).
+        betas: of Adam.
+    """
+
+    title: ClassVar[str]
+    """The architecture's name, as printed in reports."""
+    paper: ClassVar[str]
+    """Its source, as in "Bahdanau et al. 2015, arXiv:1409.0473"."""
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        dim: int = 256,
+        dropout: float = 0.1,
+        label_smoothing: float = 0.1,
+        learning_rate: float = 1e-3,
+        warmup_steps: int = 400,
+        schedule: Literal["inverse-square-root", "linear"] = "inverse-square-root",
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.98),
+    ) -> None:
+        super().__init__()
+        self.vocabulary_size = vocabulary_size
+        self.label_smoothing = label_smoothing
+        self.learning_rate = learning_rate
+        self.warmup_steps = warmup_steps
+        self.schedule = schedule
+        self.weight_decay = weight_decay
+        self.betas = tuple(betas)
+        self.embedding = Embedding(vocabulary_size, dim)
+        self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
+        self.dropout = nn.Dropout(dropout)
+
+    @abstractmethod
+    def encode(self, source: Tensor, source_lengths: Tensor) -> State:
+        """Reads the source.
+
+        Args:
+            source: (batch, source length) subword ids, EOS at the end, then padding.
+            source_lengths: (batch,), EOS counted.
+
+        Returns:
+            The decoder's state before its first step.
+        """
+
+    @abstractmethod
+    def step(self, previous: Tensor, state: State) -> Step:
+        """Says one target token.
+
+        Args:
+            previous: (batch,) ids of the tokens before, BOS at first.
+            state: from `encode` or from the step before.
+        """
+
+    def decoder_states(self, batch: Batch) -> Tensor | None:
+        """All states before the output projection in one pass, (batch, target length, dim), teacher-forced.
+
+        None where an architecture has no faster way than `step`. With it, the loss need never hold the logits of a
+        whole batch.
+        """
+        return None
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Teacher-forced logits (batch, target length, vocabulary)."""
+        states = self.decoder_states(batch)
+        if states is not None:
+            return self.project(states)
+        state = self.encode(batch.source, batch.source_lengths)
+        logits = []
+        for previous in batch.previous.unbind(1):
+            step = self.step(previous, state)
+            logits.append(step.logits)
+            state = step.state
+        return torch.stack(logits, 1)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Embeddings with dropout, (..., dim)."""
+        return self.dropout(self.embedding(ids))
+
+    def project(self, states: Tensor) -> Tensor:
+        """States (..., dim) to logits (..., vocabulary), by the transposed embedding."""
+        return nn.functional.linear(states, self.embedding.weight, self.output_bias)
+
+    def losses(self, batch: Batch, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+        """The batch's summed loss, smoothed and not.
+
+        Returns:
+            The smoothed cross-entropy, to minimise, and the negative log-likelihood in nats, detached: both scalars,
+            summed over the target tokens without padding.
+        """
+        real = batch.target != PAD
+        states = self.decoder_states(batch)
+        if states is None:
+            return smoothed_cross_entropy(self(batch)[real], batch.target[real], label_smoothing)
+        return smoothed_cross_entropy_from_states(
+            states[real], self.embedding.weight, self.output_bias, batch.target[real], label_smoothing
+        )
+
+    def on_fit_start(self) -> None:
+        """Starts the count of the target tokens whose gradients the next optimiser step applies."""
+        self._step_tokens = 0
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """The summed loss; `on_before_optimizer_step` divides its gradient by the tokens of the global batch."""
+        loss, negative_log_likelihood = self.losses(batch, self.label_smoothing)
+        self._step_tokens += batch.global_tokens
+        self.log("train_loss", negative_log_likelihood * (self.trainer.world_size / batch.global_tokens))
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Makes the gradient that of the mean loss a token of one large batch.
+
+        Lightning has divided by the accumulated batches and DDP by the ranks; undone here.
+        """
+        scale = self.trainer.world_size * self.trainer.accumulate_grad_batches / self._step_tokens
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        torch._foreach_mul_(gradients, scale)
+        self._step_tokens = 0
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Adds the batch to `validation_loss`: unsmoothed negative log-likelihood in nats a token."""
+        _, negative_log_likelihood = self.losses(batch)
+        tokens = batch.global_tokens
+        self.log("validation_loss", negative_log_likelihood / tokens, batch_size=tokens, sync_dist=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW with a linear warm-up and the chosen schedule, a value a step."""
+        optimiser = torch.optim.AdamW(
+            self.parameters(), lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay, fused=True
+        )
+        total = self.trainer.estimated_stepping_batches if self.schedule == "linear" else 0
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: self.learning_rate_factor(step, total))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def learning_rate_factor(self, step: int, total_steps: float) -> float:
+        """The share of the peak learning rate at a step (counted from 0) of `total_steps`."""
+        step += 1
+        if step < self.warmup_steps:
+            return step / self.warmup_steps
+        if self.schedule == "linear":
+            return max(0.0, (total_steps + 1 - step) / max(1.0, total_steps + 1 - self.warmup_steps))
+        return (max(1, self.warmup_steps) / step) ** 0.5
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips the gradient's norm (Pascanu et al. 2013); Lightning's own refuses a fused optimiser in bf16-mixed."""
+        if gradient_clip_val:
+            nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val, foreach=True)
