@@ -22,7 +22,7 @@ from lit_nmt.files import replacing
 from lit_nmt.metrics import STATISTICS, Scorer, corpus_bleu
 
 
-class NotFinite(Exception):
+class NotFiniteError(Exception):
     """The loss became NaN or infinite."""
 
 
@@ -69,7 +69,13 @@ class ValidationBleu(Callback):
         self.metric = CorpusBleu()
 
     def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: pl.Trainer,
+        pl_module: Any,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Translates a batch."""
         data = _data(trainer)
@@ -118,7 +124,7 @@ class Checkpoints(Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the checkpoints."""
-        if trainer.sanity_checking or not trainer.state.fn == "fit":
+        if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         step = trainer.global_step
         bleu = float(trainer.callback_metrics["validation_bleu"])
@@ -204,7 +210,9 @@ class Record(Callback):
         self.target_tokens += batch.global_tokens
         finite = outputs["loss"].detach().isfinite()
         self._finite = finite if self._finite is None else self._finite & finite
-        if (batch_idx + 1) % trainer.log_every_n_steps == 0 or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+        if (
+            batch_idx + 1
+        ) % trainer.log_every_n_steps == 0 or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self.check_finite(trainer)
             self._stop_clock()
             tokens, seconds = (now - before for now, before in zip(self._now(), self._interval, strict=True))
@@ -222,12 +230,12 @@ class Record(Callback):
         """Reads the flag that has gathered since the last check.
 
         Raises:
-            NotFinite: a loss was NaN or infinite.
+            NotFiniteError: a loss was NaN or infinite.
         """
         if self._finite is not None and not bool(self._finite):
-            raise NotFinite(
-                f"the loss was not finite within the {trainer.log_every_n_steps} steps before step {trainer.global_step}: "
-                "lower model.init_args.learning_rate or raise model.init_args.warmup_steps"
+            raise NotFiniteError(
+                f"the loss was not finite in the {trainer.log_every_n_steps} steps up to {trainer.global_step}: lower "
+                " model.init_args.learning_rate or raise model.init_args.warmup_steps"
             )
         self._finite = None
 

@@ -21,7 +21,7 @@ from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from lit_nmt.callbacks import Checkpoints, NotFinite, Record, SeedEachStep, ValidationBleu
+from lit_nmt.callbacks import Checkpoints, NotFiniteError, Record, SeedEachStep, ValidationBleu
 from lit_nmt.data.datamodule import TranslationData
 from lit_nmt.errors import UserError
 from lit_nmt.files import digest, replacing, write_json, write_text
@@ -155,7 +155,7 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime) 
         if any(isinstance(c, EarlyStopping) and c.stopped_epoch for c in trainer.callbacks):
             result["stopped_by"] = "early_stopping"
         scored = _choose_weights(trainer, model, data, checkpoints)
-    except NotFinite as error:
+    except NotFiniteError as error:
         result = {"status": "failed", "stopped_by": f"error: {error}"}
     if not trainer.is_global_zero:
         return
@@ -232,5 +232,3 @@ def commit() -> str:
         return subprocess.run(asked, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
-
-

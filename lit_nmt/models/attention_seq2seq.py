@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +51,7 @@ class AttentionSeq2Seq(TranslationModule):
         attention_dim: of the additive score's hidden layer.
         input_feeding: attention's result enters the next step of the recurrence.
         dropout: on embeddings, between layers and before the output.
-        options: of `TranslationModule`.
+        options: of `TranslationModule`: label smoothing, learning rate, schedule.
     """
 
     title: ClassVar[str] = "Attention seq2seq"
@@ -69,16 +69,9 @@ class AttentionSeq2Seq(TranslationModule):
         attention_dim: int = 256,
         input_feeding: bool = False,
         dropout: float = 0.1,
-        label_smoothing: float = 0.1,
-        learning_rate: float = 1e-3,
-        warmup_steps: int = 400,
-        schedule: Literal["inverse-square-root", "linear"] = "inverse-square-root",
-        weight_decay: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.98),
+        **options: Any,
     ) -> None:
-        super().__init__(
-            vocabulary_size, dim, dropout, label_smoothing, learning_rate, warmup_steps, schedule, weight_decay, betas
-        )
+        super().__init__(vocabulary_size, dim, dropout, **options)
         self.input_feeding = input_feeding
         width = hidden_dim // 2 if bidirectional else hidden_dim
         self.encoder = Recurrence(cell, dim, width, layers, dropout, bidirectional)

@@ -38,6 +38,34 @@ class Embedding(nn.Embedding):
         return super().forward(ids) * self.scale
 
 
+class Dropout(nn.Module):
+    """Dropout (Srivastava et al. 2014) whose random numbers cost little on a CPU.
+
+    There torch draws a number an element, one after the other, which took a tenth of a training step; here one draw
+    of 64 bits decides eight elements, so that rates are multiples of 1/256.
+
+    Args:
+        rate: the probability of 0.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f"dropout: {rate} found, at least 0 and less than 1 expected")
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Zeroes elements of `x` in training, and scales the others so that the expectation stays."""
+        if not self.training or not self.rate:
+            return x
+        if x.device.type != "cpu":
+            return F.dropout(x, self.rate)
+        threshold = min(255, max(1, round(self.rate * 256)))
+        draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        keep = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
+        return x * keep.to(x.dtype).mul_(256 / (256 - threshold))
+
+
 def linear(inputs: int, outputs: int, bias: bool = True) -> nn.Linear:
     """A linear layer drawn as by Glorot & Bengio 2010 (uniform), its bias zero: the policy of every architecture."""
     layer = nn.Linear(inputs, outputs, bias)
@@ -93,7 +121,7 @@ def smoothed_cross_entropy_from_states(
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, states, weight, bias, target, smoothing):  # noqa: ANN001, ANN205
+    def forward(ctx, states, weight, bias, target, smoothing):
         vocabulary = weight.shape[0]
         cast_weight = weight.detach().to(states.dtype)
         wants_gradient = any(ctx.needs_input_grad[:3])
@@ -132,7 +160,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, loss_gradient, _):  # noqa: ANN001, ANN205
+    def backward(ctx, loss_gradient, _):
         return *(gradient * loss_gradient for gradient in ctx.saved_tensors), None, None
 
 
@@ -158,7 +186,13 @@ class Recurrence(nn.Module):
     KINDS: ClassVar[dict[str, type[nn.RNNBase]]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
     def __init__(
-        self, cell: Cell, inputs: int, hidden_dim: int, layers: int, dropout: float, bidirectional: bool = False
+        self,
+        cell: Cell,
+        inputs: int,
+        hidden_dim: int,
+        layers: int,
+        dropout: float,
+        bidirectional: bool = False,
     ) -> None:
         super().__init__()
         between = dropout if layers > 1 else 0.0
@@ -212,5 +246,5 @@ class Recurrence(nn.Module):
 def reverse(source: Tensor, source_lengths: Tensor) -> Tensor:
     """Each source (batch, source length) back to front, EOS staying the last (Sutskever et al. 2014, section 3.3)."""
     positions = torch.arange(source.shape[1], device=source.device)
-    mirrored = (source_lengths[:, None] - 2 - positions)
+    mirrored = source_lengths[:, None] - 2 - positions
     return source.gather(1, torch.where(mirrored >= 0, mirrored, positions))

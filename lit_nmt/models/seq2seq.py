@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ class Seq2Seq(TranslationModule):
         context_every_step: feed the source vector to every step of decoder and output (Cho et al. 2014,
             arXiv:1406.1078, eqs. 6 and 7), not to the first state alone.
         dropout: on embeddings, between layers and before the output.
-        options: of `TranslationModule`.
+        options: of `TranslationModule`: label smoothing, learning rate, schedule.
     """
 
     title: ClassVar[str] = "Seq2seq"
@@ -50,16 +50,9 @@ class Seq2Seq(TranslationModule):
         reverse_source: bool = False,
         context_every_step: bool = False,
         dropout: float = 0.1,
-        label_smoothing: float = 0.1,
-        learning_rate: float = 1e-3,
-        warmup_steps: int = 400,
-        schedule: Literal["inverse-square-root", "linear"] = "inverse-square-root",
-        weight_decay: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.98),
+        **options: Any,
     ) -> None:
-        super().__init__(
-            vocabulary_size, dim, dropout, label_smoothing, learning_rate, warmup_steps, schedule, weight_decay, betas
-        )
+        super().__init__(vocabulary_size, dim, dropout, **options)
         self.reverse_source = reverse_source
         self.context_every_step = context_every_step
         width = hidden_dim // 2 if bidirectional else hidden_dim
@@ -88,5 +81,3 @@ class Seq2Seq(TranslationModule):
         outputs, recurrent = self.decoder.advance(torch.cat([self.embed(previous), context], -1), state.recurrent)
         states = torch.tanh(self.before_output(torch.cat([self.dropout(outputs), context], -1)))
         return self.dropout(states), recurrent
-
-

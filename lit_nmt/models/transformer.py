@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lit_nmt.data.batching import Batch
-from lit_nmt.models.layers import linear, padding_mask
+from lit_nmt.models.layers import Dropout, linear, padding_mask
 from lit_nmt.models.translation import Step, TranslationModule
 
 Positions = Literal["sinusoidal", "learned", "rotary"]
@@ -49,7 +49,7 @@ class Transformer(TranslationModule):
         positions: "sinusoidal" as published, "learned" (Gehring et al. 2017), or "rotary" (Su et al. 2021,
             arXiv:2104.09864; in self-attention only).
         max_positions: rows of the table of learned positions; longer sentences reuse the last.
-        options: of `TranslationModule`.
+        options: of `TranslationModule`: label smoothing, learning rate, schedule.
     """
 
     title: ClassVar[str] = "Transformer"
@@ -69,16 +69,9 @@ class Transformer(TranslationModule):
         norm: Literal["pre", "post"] = "pre",
         positions: Positions = "sinusoidal",
         max_positions: int = 1024,
-        label_smoothing: float = 0.1,
-        learning_rate: float = 1e-3,
-        warmup_steps: int = 400,
-        schedule: Literal["inverse-square-root", "linear"] = "inverse-square-root",
-        weight_decay: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.98),
+        **options: Any,
     ) -> None:
-        super().__init__(
-            vocabulary_size, dim, dropout, label_smoothing, learning_rate, warmup_steps, schedule, weight_decay, betas
-        )
+        super().__init__(vocabulary_size, dim, dropout, **options)
         if dim % heads:
             raise ValueError(f"heads: {heads} do not divide dim {dim}")
         self.positions = positions
@@ -87,10 +80,9 @@ class Transformer(TranslationModule):
             self.learned_positions = nn.Embedding(max_positions, dim)
             nn.init.normal_(self.learned_positions.weight, std=0.02)
         rotary = positions == "rotary"
-        options = {"heads": heads, "attention_dropout": attention_dropout, "rotary": rotary}
-        sizes = (dim, feed_forward_dim, dropout, activation_dropout, norm)
-        self.encoder = nn.ModuleList(EncoderLayer(*sizes, **options) for _ in range(encoder_layers))
-        self.decoder = nn.ModuleList(DecoderLayer(*sizes, **options) for _ in range(decoder_layers))
+        layer = (dim, heads, feed_forward_dim, dropout, attention_dropout, activation_dropout, norm, rotary)
+        self.encoder = nn.ModuleList(EncoderLayer(*layer) for _ in range(encoder_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(*layer) for _ in range(decoder_layers))
         last = nn.LayerNorm if norm == "pre" else nn.Identity
         self.encoder_norm = last(dim)
         self.decoder_norm = last(dim)
@@ -151,7 +143,7 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int, dropout: float, rotary: bool) -> None:
         super().__init__()
         self.heads = heads
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.rotary = rotary
         self.query_key_value = linear(dim, 3 * dim)
         # each of the three is a (dim, dim) matrix of its own
@@ -204,9 +196,9 @@ class Attention(nn.Module):
             if mask is not None:
                 scores = scores.masked_fill(~mask, -math.inf)
             weights = scores.softmax(-1)
-            mixed = nn.functional.dropout(weights, self.dropout, self.training) @ value
+            mixed = self.dropout(weights) @ value
         else:
-            rate = self.dropout if self.training else 0.0
+            rate = self.dropout.rate if self.training else 0.0
             mixed = nn.functional.scaled_dot_product_attention(query, key, value, mask, rate)
         return self.output(mixed.transpose(1, 2).flatten(2)), weights
 
@@ -217,7 +209,7 @@ class Sublayer(nn.Module):
     def __init__(self, dim: int, dropout: float, norm: str) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.pre = norm == "pre"
 
     def before(self, x: Tensor) -> Tensor:
@@ -234,16 +226,23 @@ class FeedForward(nn.Sequential):
     """Two linear layers with a ReLU between (section 3.3)."""
 
     def __init__(self, dim: int, hidden: int, dropout: float) -> None:
-        super().__init__(linear(dim, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout), linear(hidden, dim))
+        super().__init__(linear(dim, hidden), nn.ReLU(inplace=True), Dropout(dropout), linear(hidden, dim))
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward."""
+    """Self-attention and feed-forward; the arguments are those of `Transformer`."""
 
     def __init__(
-        self, dim: int, feed_forward_dim: int, dropout: float, activation_dropout: float, norm: str, *,
-        heads: int, attention_dropout: float, rotary: bool,
-    ) -> None:  # fmt: skip
+        self,
+        dim: int,
+        heads: int,
+        feed_forward_dim: int,
+        dropout: float,
+        attention_dropout: float,
+        activation_dropout: float,
+        norm: str,
+        rotary: bool,
+    ) -> None:
         super().__init__()
         self.attention = Attention(dim, heads, attention_dropout, rotary)
         self.around_attention = Sublayer(dim, dropout, norm)
@@ -261,13 +260,17 @@ class DecoderLayer(EncoderLayer):
     """Causal self-attention, attention to the source, and feed-forward."""
 
     def __init__(
-        self, dim: int, feed_forward_dim: int, dropout: float, activation_dropout: float, norm: str, *,
-        heads: int, attention_dropout: float, rotary: bool,
-    ) -> None:  # fmt: skip
-        super().__init__(
-            dim, feed_forward_dim, dropout, activation_dropout, norm,
-            heads=heads, attention_dropout=attention_dropout, rotary=rotary,
-        )  # fmt: skip
+        self,
+        dim: int,
+        heads: int,
+        feed_forward_dim: int,
+        dropout: float,
+        attention_dropout: float,
+        activation_dropout: float,
+        norm: str,
+        rotary: bool,
+    ) -> None:
+        super().__init__(dim, heads, feed_forward_dim, dropout, attention_dropout, activation_dropout, norm, rotary)
         self.source_attention = Attention(dim, heads, attention_dropout, rotary=False)
         self.around_source_attention = Sublayer(dim, dropout, norm)
 

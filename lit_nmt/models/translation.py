@@ -18,7 +18,12 @@ from torch import Tensor, nn
 
 from lit_nmt.data.batching import Batch
 from lit_nmt.data.subwords import PAD
-from lit_nmt.models.layers import Embedding, smoothed_cross_entropy, smoothed_cross_entropy_from_states
+from lit_nmt.models.layers import (
+    Dropout,
+    Embedding,
+    smoothed_cross_entropy,
+    smoothed_cross_entropy_from_states,
+)
 
 State = Any
 """What a decoder remembers: any nest of tuples, lists, dicts or dataclasses of tensors, batch first."""
@@ -98,7 +103,7 @@ class TranslationModule(pl.LightningModule, ABC):
         self.betas = tuple(betas)
         self.embedding = Embedding(vocabulary_size, dim)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     @abstractmethod
     def encode(self, source: Tensor, source_lengths: Tensor) -> State:
@@ -195,7 +200,11 @@ class TranslationModule(pl.LightningModule, ABC):
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with a linear warm-up and the chosen schedule, a value a step."""
         optimiser = torch.optim.AdamW(
-            self.parameters(), lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay, fused=True
+            self.parameters(),
+            lr=self.learning_rate,
+            betas=self.betas,
+            weight_decay=self.weight_decay,
+            fused=True,
         )
         total = self.trainer.estimated_stepping_batches if self.schedule == "linear" else 0
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: self.learning_rate_factor(step, total))

@@ -1,0 +1,341 @@
+"""What a corpus is: its languages, subwords, filters and splits, as read from `experiments/corpora/*.yaml`.
+
+A corpus YAML is a LightningCLI fragment (`data: corpus: ...`), so the same file serves `lit-nmt fit --config`
+and `load_corpus_config`. The dataclasses hold plain types only and are checked when they are made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import yaml
+
+from lit_nmt.errors import UserError
+from lit_nmt.files import digest
+
+CORPORA = Path("experiments/corpora")
+
+Kind = Literal["files", "download", "mtdata", "sacrebleu", "synthetic", "holdout"]
+
+# What each kind of split reads besides `kind` and `limit`; a key of another kind is a mistake.
+_KEYS: dict[str, tuple[str, ...]] = {
+    "files": ("file",),
+    "download": ("address", "sha256"),
+    "mtdata": ("file", "identifiers"),
+    "sacrebleu": ("file", "test_set"),
+    "synthetic": ("pairs", "seed"),
+    "holdout": ("of", "pairs", "bins"),
+}
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "files": (),
+    "download": ("address", "sha256"),
+    "mtdata": ("identifiers",),
+    "sacrebleu": ("test_set",),
+    "synthetic": ("pairs",),
+    "holdout": ("of", "pairs"),
+}
+
+
+@dataclass
+class SplitConfig:
+    """Where the sentence pairs of one split come from.
+
+    Attributes:
+        kind: The source; it decides which of the keys below are meant.
+        file: Name of the local file (default: the split's name), looked for before anything is fetched at
+            `LIT_NMT_CORPORA/<folder>/<file>.<language>[.gz]`; with a `/` in it, a path. `{language}` says
+            where the language stands if not at the end.
+        address: `download`: where the file is, `{language}` in it; its last part is the local file's name.
+        sha256: `download`: the checksum of the file of each language.
+        identifiers: `mtdata`: data sets by mtdata's names, one after another.
+        test_set: `sacrebleu`: the test set's name, as `wmt14/full`.
+        pairs: `synthetic`: how many pairs to make; `holdout`: how many to take.
+        seed: `synthetic`: the seed of the text.
+        of: `holdout`: the split from which pairs are taken, and which loses them.
+        bins: `holdout`: ranges `[low, high]` of source words to take equally many from.
+        limit: Keep this many pairs of the split: those with the smallest digests, so 1,000 lie within 3,000.
+    """
+
+    kind: Kind
+    file: str = ""
+    address: str = ""
+    sha256: dict[str, str] = field(default_factory=dict)
+    identifiers: list[str] = field(default_factory=list)
+    test_set: str = ""
+    pairs: int | None = None
+    seed: int = 0
+    of: str = ""
+    bins: list[list[int]] = field(default_factory=list)
+    limit: int | None = None
+
+    def check(self, where: str) -> None:
+        """Raises `UserError` where a key is missing, or belongs to another kind of split."""
+        if self.kind not in _KEYS:
+            raise UserError(f"{where}.kind: {self.kind!r} is none of {', '.join(_KEYS)}")
+        for entry in dataclasses.fields(self):
+            if entry.name in ("kind", "limit", *_KEYS[self.kind]):
+                continue
+            default = (
+                entry.default if entry.default_factory is dataclasses.MISSING else entry.default_factory()
+            )
+            if getattr(self, entry.name) != default:
+                raise UserError(
+                    f"{where}.{entry.name}: means nothing to kind {self.kind!r}, which reads "
+                    f"{', '.join((*_KEYS[self.kind], 'limit'))}"
+                )
+        for name in _REQUIRED[self.kind]:
+            if not getattr(self, name):
+                raise UserError(f"{where}.{name}: missing; kind {self.kind!r} needs it")
+        for name in ("pairs", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{where}.{name}: {value} found, at least 1 expected")
+        for low_high in self.bins:
+            if len(low_high) != 2 or low_high[0] > low_high[1]:
+                raise UserError(f"{where}.bins: {low_high} found, [low, high] in source words expected")
+
+
+@dataclass
+class SubwordsConfig:
+    """SentencePiece's training, joint over both languages, with byte fallback.
+
+    Attributes:
+        vocabulary_size: Pieces in all, the four special ones and the 256 bytes among them.
+        algorithm: `unigram` (Kudo 2018, arXiv:1804.10959) or `bpe` (Sennrich et al. 2016, arXiv:1508.07909).
+        normalization: SentencePiece's rule for characters; `identity` leaves them as they are.
+        character_coverage: Share of the text's characters with a piece of their own; the rest goes by bytes.
+        sample_pairs: Pairs of the training split at most, of smallest digest, that the model is trained on.
+    """
+
+    vocabulary_size: int = 8000
+    algorithm: Literal["unigram", "bpe"] = "unigram"
+    normalization: Literal["nmt_nfkc", "nfkc", "identity"] = "nmt_nfkc"
+    character_coverage: float = 0.9999
+    sample_pairs: int = 200_000
+
+
+@dataclass
+class FiltersConfig:
+    """Which pairs of the training split are left out; validation and test sets are kept whole, only counted.
+
+    Attributes:
+        min_words: Fewest whitespace-separated words of either side.
+        max_words: Most words of either side; null for no bound.
+        max_length_ratio: Most words of the longer side for one of the shorter; null for no bound.
+        drop_duplicates: Keep the first of pairs that are equal on both sides.
+        drop_identical: Leave out pairs whose two sides are equal.
+        drop_held_out: Leave out pairs whose source sentence is in the validation or a test split.
+    """
+
+    min_words: int = 1
+    max_words: int | None = 100
+    max_length_ratio: float | None = None
+    drop_duplicates: bool = True
+    drop_identical: bool = False
+    drop_held_out: bool = False
+
+
+@dataclass
+class CorpusConfig:
+    """A corpus in one direction.
+
+    Attributes:
+        name: Direction and subset included, as `multi30k-en-de-3k`; the prepared folder is `data/<name>`.
+        languages: The languages the corpus has.
+        source: The language translated from.
+        target: The language translated into.
+        splits: `train`, `validation` and any number of test sets, by name.
+        folder: The corpus's folder under `LIT_NMT_CORPORA`; default its name.
+        redistribute: Whether its text may be shown in a report that is passed on.
+        obtain: One line for a user without its files: how to get them.
+        subwords: The subword model.
+        filters: What is left out of training.
+    """
+
+    name: str
+    languages: list[str]
+    source: str
+    target: str
+    splits: dict[str, SplitConfig]
+    folder: str = ""
+    redistribute: bool = False
+    obtain: str = ""
+    subwords: SubwordsConfig = field(default_factory=SubwordsConfig)
+    filters: FiltersConfig = field(default_factory=FiltersConfig)
+
+    def __post_init__(self) -> None:
+        if not self.name or "/" in self.name or self.name.startswith("."):
+            raise UserError(f"corpus name {self.name!r}: expected a name that can be a folder's")
+        where = f"corpus {self.name}"
+        for side in (self.source, self.target):
+            if side not in self.languages:
+                raise UserError(
+                    f"{where}: no language {side!r}; it has {', '.join(self.languages)} "
+                    f"(choose source and target among them)"
+                )
+        if self.source == self.target:
+            raise UserError(f"{where}: source and target are both {self.source!r}; two languages expected")
+        for name in ("train", "validation"):
+            if name not in self.splits:
+                raise UserError(f"{where}.splits: no {name!r}; train and validation are required")
+        for name, split in self.splits.items():
+            place = f"{where}.splits.{name}"
+            split.check(place)
+            if split.kind == "holdout" and (
+                split.of not in self.splits or self.splits[split.of].kind == "holdout"
+            ):
+                raise UserError(f"{place}.of: {split.of!r} is no split of this corpus with text of its own")
+            for side in (self.source, self.target):
+                if split.kind == "download" and side not in split.sha256:
+                    raise UserError(f"{place}.sha256: no checksum for language {side!r}")
+
+    @property
+    def mirror(self) -> str:
+        """The corpus's folder under `LIT_NMT_CORPORA`."""
+        return self.folder or self.name
+
+    @property
+    def test_sets(self) -> list[str]:
+        """The splits that are neither train nor validation, in the order of the YAML."""
+        return [name for name in self.splits if name not in ("train", "validation")]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The configuration in plain types: what stands under `data.corpus` in a YAML."""
+        return dataclasses.asdict(self)
+
+    def digest(self) -> str:
+        """Eight hexadecimal digits of all that decides the prepared text; folders of files do not."""
+        content = self.as_dict()
+        for key in ("folder", "obtain", "redistribute", "languages"):
+            del content[key]
+        for split in content["splits"].values():
+            # Text is told by its name and checksum, wherever it lies.
+            split["file"] = PurePosixPath(split["file"]).name
+            del split["address"]
+            split["sha256"] = {side: split["sha256"].get(side) for side in (self.source, self.target)}
+        return digest(content)
+
+
+def load_corpus_config(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> CorpusConfig:
+    """Reads the configuration of a corpus.
+
+    Args:
+        name_or_path: A path to a YAML, or a name: `experiments/corpora/<name>.yaml`, else
+            `<stem>-<source>-<target>` where `<stem>.yaml` lists both languages.
+        overrides: Nested keys to replace, as a study gives them; a split whose `kind` is given is replaced
+            whole.
+
+    Raises:
+        UserError: No such corpus or language pair, an unknown key, a value of the wrong type.
+    """
+    name = str(name_or_path)
+    path, direction = _find(name)
+    content = _read_fragment(path)
+    if direction is not None:
+        content |= {"name": name, "source": direction[0], "target": direction[1]}
+    content.setdefault("name", path.stem)
+    content.setdefault("folder", path.stem)
+    if overrides:
+        content = _merge(content, overrides)
+    config: CorpusConfig = build(CorpusConfig, content, f"{path}: data.corpus")
+    return config
+
+
+def _find(name: str) -> tuple[Path, tuple[str, str] | None]:
+    """The YAML of a corpus, and the direction where the name, not the file, decides it."""
+    if name.endswith((".yaml", ".yml")):
+        if not Path(name).is_file():
+            raise UserError(f"{name}: no such file; a corpus YAML or one of {_known()} expected")
+        return Path(name), None
+    path = CORPORA / f"{name}.yaml"
+    if path.is_file():
+        return path, None
+    stem, *direction = name.rsplit("-", 2)
+    path = CORPORA / f"{stem}.yaml"
+    if len(direction) == 2 and path.is_file():
+        return path, (direction[0], direction[1])
+    raise UserError(f"corpus {name!r}: no {CORPORA / name}.yaml; there are {_known()}, or give a YAML's path")
+
+
+def _known() -> str:
+    return ", ".join(sorted(path.stem for path in CORPORA.glob("*.yaml"))) or "none here"
+
+
+def _read_fragment(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from None
+    data = content.get("data") if isinstance(content, dict) else None
+    corpus = data.get("corpus") if isinstance(data, dict) else None
+    if not isinstance(corpus, dict):
+        raise UserError(f"{path}: no data.corpus found; a corpus YAML has its keys under data: corpus:")
+    return corpus
+
+
+def _merge(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(content)
+    for key, value in overrides.items():
+        old = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(old, Mapping) and "kind" not in value:
+            merged[key] = _merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def build(expected: Any, value: Any, where: str) -> Any:
+    """Makes a dataclass (or a plain value) of plain types, checking every key and type.
+
+    Args:
+        expected: A dataclass, or a type built of `dict`, `list`, `Literal`, `|` and scalars.
+        value: Mappings, lists and scalars, as YAML gives them.
+        where: What to call the place in an error.
+
+    Raises:
+        UserError: One line with the place, what was found and what was expected.
+    """
+    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
+    if dataclasses.is_dataclass(expected) and isinstance(expected, type):
+        return _build_dataclass(expected, value, where)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return build(next(entry for entry in arguments if entry is not type(None)), value, where)
+    if origin is Literal:
+        if value not in arguments:
+            raise UserError(f"{where}: {value!r} is none of {', '.join(map(str, arguments))}")
+        return value
+    if origin is dict and isinstance(value, Mapping):
+        return {str(key): build(arguments[1], entry, f"{where}.{key}") for key, entry in value.items()}
+    if origin is list and isinstance(value, list):
+        return [build(arguments[0], entry, f"{where}[{row}]") for row, entry in enumerate(value)]
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    # bool is a subclass of int, and `pairs: true` is no number.
+    if origin is None and isinstance(value, expected) and (expected is bool or not isinstance(value, bool)):
+        return value
+    name = expected.__name__ if origin is None else str(expected)
+    raise UserError(f"{where}: {value!r} found, {name} expected")
+
+
+def _build_dataclass(expected: type, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(value) and isinstance(value, expected):
+        return value
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where}: {value!r} found, keys of {expected.__name__} expected")
+    hints = typing.get_type_hints(expected)
+    for key in value:
+        if key not in hints:
+            raise UserError(f"{where}.{key}: unknown key; expected one of {', '.join(hints)}")
+    for entry in dataclasses.fields(expected):
+        required = entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
+        if required and entry.name not in value:
+            raise UserError(f"{where}.{entry.name}: missing; it is required")
+    return expected(**{key: build(hints[key], entry, f"{where}.{key}") for key, entry in value.items()})

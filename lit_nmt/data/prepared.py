@@ -1,0 +1,141 @@
+"""A prepared corpus on disk: memory-mapped ids, the text of the held-out splits, the manifest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lit_nmt.data.subwords import Subwords
+from lit_nmt.errors import UserError
+
+PREPARED = Path("data")
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of ids of different lengths in one flat array.
+
+    Attributes:
+        tokens: All rows end to end, without BOS and EOS, (tokens,) uint16 or int32, memory-mapped.
+        offsets: Where each row begins, and the end, (rows + 1,) int64.
+    """
+
+    tokens: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        """The ids of one row, a view; negative rows count from the end."""
+        row = range(len(self))[row]
+        return self.tokens[self.offsets[row] : self.offsets[row + 1]]
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Ids of each row, EOS not counted, (rows,) int64."""
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """The ids of both sides of a split, row i of one for row i of the other."""
+
+    name: str
+    source: Ragged
+    target: Ragged
+    source_words: np.ndarray  # (pairs,) int32, whitespace-separated
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+class PreparedCorpus:
+    """Reads what `lit-nmt prepare` wrote."""
+
+    def __init__(self, folder: Path, manifest: dict[str, Any]):
+        self.folder = Path(folder)
+        self.manifest = manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> PreparedCorpus:
+        """Opens `data/<corpus>`.
+
+        Raises:
+            UserError: Nothing whole is there; the message says how to prepare it.
+        """
+        path = Path(folder) / MANIFEST
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            name = Path(folder).name
+            raise UserError(
+                f"{folder}: no prepared corpus ({MANIFEST} is missing); run `lit-nmt prepare {name}`"
+            ) from None
+        except ValueError:
+            name = Path(folder).name
+            raise UserError(f"{path}: damaged; run `lit-nmt prepare {name} --force`") from None
+        return cls(Path(folder), manifest)
+
+    @property
+    def name(self) -> str:
+        """The corpus's name."""
+        return str(self.manifest["name"])
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Ids of both sides are below this number."""
+        return int(self.manifest["vocabulary_size"])
+
+    @property
+    def test_sets(self) -> list[str]:
+        """The splits that are neither train nor validation, in the order of the corpus YAML."""
+        return [name for name in self.manifest["splits"] if name not in ("train", "validation")]
+
+    @cached_property
+    def subwords(self) -> Subwords:
+        """The subword model of both languages."""
+        return Subwords.load(self.folder / "subwords.model")
+
+    def split(self, name: str) -> EncodedSplit:
+        """The ids of a split, memory-mapped.
+
+        Raises:
+            UserError: The corpus has no such split.
+        """
+        self._require(name)
+        source, target = (
+            Ragged(
+                np.load(self.folder / f"{name}.{side}.tokens.npy", mmap_mode="r"),
+                np.load(self.folder / f"{name}.{side}.offsets.npy", mmap_mode="r"),
+            )
+            for side in ("source", "target")
+        )
+        words = np.load(self.folder / f"{name}.source_words.npy", mmap_mode="r")
+        return EncodedSplit(name, source, target, words)
+
+    def text(self, name: str) -> tuple[list[str], list[str]]:
+        """Source and reference sentences of a validation or test split, as in the raw text.
+
+        Raises:
+            UserError: The corpus has no such split, or it is the training split, whose text is not kept.
+        """
+        self._require(name)
+        if name == "train":
+            raise UserError(f"{self.folder}: the text of train is not kept, only its ids")
+        source, target = (
+            (self.folder / f"{name}.{side}.txt").read_bytes().decode("utf-8").split("\n")[:-1]
+            for side in ("source", "target")
+        )
+        return source, target
+
+    def _require(self, name: str) -> None:
+        splits = self.manifest["splits"]
+        if name not in splits:
+            raise UserError(f"{self.folder}: no split {name!r}; there are {', '.join(splits)}")

@@ -1,0 +1,117 @@
+"""Where the text of a split comes from: files that are here first, then what its kind says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lit_nmt.data import catalogues
+from lit_nmt.data.corpora import CorpusConfig, SplitConfig
+from lit_nmt.data.download import DOWNLOADS, download, file_name
+from lit_nmt.data.text import ParallelFiles, ParallelList, ParallelText
+from lit_nmt.errors import UserError
+from lit_nmt.files import file_digest
+
+MIRROR = "LIT_NMT_CORPORA"
+
+
+def locate(config: CorpusConfig, name: str, progress: bool = True) -> ParallelText:
+    """The text of a split, fetched where it is not here yet; of a holdout, the text that it is taken from.
+
+    Raises:
+        UserError: It is not here and cannot be had, or has another checksum than the corpus says.
+    """
+    split = config.splits[name]
+    if split.kind == "holdout":
+        return locate(config, split.of, progress)
+    if split.kind == "synthetic":
+        from lit_nmt.data import synthetic
+
+        return ParallelList(synthetic.generate(split.seed, name, split.pairs or 0))
+    files = local_files(config, name)
+    if files is not None:
+        if split.kind == "download":
+            _verify(config, split, files)
+        return ParallelFiles([files])
+    if split.kind == "files":
+        raise UserError(_missing(config, name))
+    instead = f"or put {_wanted(config, name)} into a folder and set {MIRROR} to it"
+    if split.kind == "mtdata":
+        arguments = config.source, config.target, instead, progress
+        return ParallelFiles([catalogues.fetch_mtdata(entry, *arguments) for entry in split.identifiers])
+    if split.kind == "sacrebleu":
+        couple = catalogues.fetch_sacrebleu(split.test_set, config.source, config.target, instead)
+        return ParallelFiles([couple])
+    source, target = (
+        download(
+            split.address.replace("{language}", language),
+            split.sha256[language],
+            DOWNLOADS / config.mirror,
+            instead,
+            progress,
+        )
+        for language in (config.source, config.target)
+    )
+    return ParallelFiles([(source, target)])
+
+
+def local_files(config: CorpusConfig, name: str) -> tuple[Path, Path] | None:
+    """The files of both sides of a split, if both are here without a download."""
+    source, target = (
+        next((path for path in _places(config, name, language) if path.is_file()), None)
+        for language in (config.source, config.target)
+    )
+    return (source, target) if source and target else None
+
+
+def _file(config: CorpusConfig, name: str, language: str) -> str:
+    """The name, or path, that the file of one side of a split has on this machine."""
+    split = config.splits[name]
+    if split.kind == "download":
+        return file_name(split.address.replace("{language}", language))
+    pattern = split.file or name
+    return pattern.replace("{language}", language) if "{language}" in pattern else f"{pattern}.{language}"
+
+
+def _places(config: CorpusConfig, name: str, language: str) -> list[Path]:
+    """Where the file of one side is looked for, in this order."""
+    file = _file(config, name, language)
+    if "/" in file:
+        path = Path(file)
+    elif MIRROR in os.environ:
+        path = Path(os.environ[MIRROR]) / config.mirror / file
+    else:
+        return []
+    # A checksum is of one file, compressed or not; any other text may be either.
+    pinned = config.splits[name].kind == "download" or file.endswith(".gz")
+    return [path] if pinned else [path, path.with_name(f"{path.name}.gz")]
+
+
+def _wanted(config: CorpusConfig, name: str) -> str:
+    source, target = (
+        f"{config.mirror}/{_file(config, name, side)}" for side in (config.source, config.target)
+    )
+    return f"{source} and {target}"
+
+
+def _missing(config: CorpusConfig, name: str) -> str:
+    """What to tell a user whose files are not there: where was looked, and how to get them."""
+    absent = [
+        str(places[0]) + (" (or .gz)" if len(places) > 1 else "")
+        for places in (_places(config, name, language) for language in (config.source, config.target))
+        if places and not any(path.is_file() for path in places)
+    ]
+    place = f"corpus {config.name}, split {name!r}"
+    finding = f"no {' and no '.join(absent)}" if absent else f"{MIRROR} is not set"
+    put = f"put {_wanted(config, name)} (or .gz) into a folder and set {MIRROR} to it"
+    return f"{place}: {finding}; {config.obtain or put}"
+
+
+def _verify(config: CorpusConfig, split: SplitConfig, files: tuple[Path, Path]) -> None:
+    for language, path in zip((config.source, config.target), files, strict=True):
+        found, expected = file_digest(path), split.sha256[language]
+        if found != expected:
+            address = split.address.replace("{language}", language)
+            raise UserError(
+                f"{path}: SHA-256 {found} found, {expected} expected; remove it, and {address} is fetched instead"
+            )

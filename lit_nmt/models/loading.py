@@ -1,0 +1,69 @@
+"""From files to models: the glob over model YAMLs, and the trained model of a run folder."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from lit_nmt.errors import UserError
+from lit_nmt.models.translation import TranslationModule
+
+
+def make_model(fragment: dict[str, Any], vocabulary_size: int, **overrides: Any) -> TranslationModule:
+    """Instantiates the `model` of a LightningCLI fragment.
+
+    Args:
+        fragment: with `model.class_path` and, optionally, `model.init_args`.
+        vocabulary_size: joint subwords of the corpus.
+        overrides: of init_args.
+
+    Raises:
+        UserError: the class does not exist or is not a `TranslationModule`.
+    """
+    class_path = fragment["model"]["class_path"]
+    module_name, _, class_name = class_path.rpartition(".")
+    try:
+        architecture = getattr(importlib.import_module(module_name), class_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"model.class_path: {class_path} cannot be imported ({error})") from None
+    if not (isinstance(architecture, type) and issubclass(architecture, TranslationModule)):
+        raise UserError(f"model.class_path: {class_path} is not a lit_nmt.models.translation.TranslationModule")
+    init_args = {
+        **(fragment["model"].get("init_args") or {}),
+        "vocabulary_size": vocabulary_size,
+        **overrides,
+    }
+    return architecture(**init_args)
+
+
+def load_model(run: Path, device: str | torch.device = "cpu") -> TranslationModule:
+    """The trained model of a run, in evaluation mode.
+
+    Reads `config.yaml` and `checkpoints/best.ckpt`; of the latter tensors and plain types only, so that a checkpoint
+    from elsewhere cannot run code.
+
+    Raises:
+        UserError: there is no finished training in `run`, or its checkpoint does not fit its configuration.
+    """
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    if not checkpoint.is_file():
+        raise UserError(
+            f"{run}: no finished training here (checkpoints/best.ckpt is missing); run `lit-nmt fit` first"
+        )
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    try:
+        weights = torch.load(checkpoint, map_location=device, weights_only=True)["state_dict"]
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{checkpoint}: cannot be read ({reason}); train again or restore the file") from None
+    model = make_model(config, weights["embedding.weight"].shape[0])
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{checkpoint}: does not fit {run / 'config.yaml'} ({reason})") from None
+    return model.to(device).eval()
