@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import resource
 import subprocess
 import sys
+import warnings
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -69,6 +71,7 @@ def main(args: ArgsType = None) -> None:
         UserError: the folder is in use, or holds a training with another configuration.
     """
     started = datetime.now(UTC)
+    _quieten()
     cli = FitCLI(
         TranslationModule,
         TranslationData,
@@ -96,6 +99,21 @@ def main(args: ArgsType = None) -> None:
         train(cli, config, folder, started)
     finally:
         lock.release()
+
+
+def _quieten() -> None:
+    """Silences what Lightning says that a user can do nothing about."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for message in (
+        "LightningCLI's args parameter",
+        "You're resuming from a checkpoint that ended before the epoch",  # the stream goes on by itself
+        "The number of training batches",
+        "The '.*_dataloader' does not have many workers",
+        "`isinstance\\(treespec",
+        "`training_step` returned",
+    ):
+        warnings.filterwarnings("ignore", message)
+    warnings.filterwarnings("ignore", module=r"pytorch_lightning\.cli")
 
 
 def run_folder(config: dict[str, Any]) -> Path:

@@ -44,6 +44,7 @@ class TranslationData(pl.LightningDataModule):
         self.validations = validations
         self.seed = seed
         self.workers = workers
+        self.trained_batches = 0
 
     @cached_property
     def corpus(self) -> PreparedCorpus:
@@ -84,15 +85,23 @@ class TranslationData(pl.LightningDataModule):
             self.trainer.global_rank,
             self.trainer.world_size,
         )
-        start = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
         return DataLoader(
             stream,
             batch_size=None,
-            sampler=FromPosition(len(stream), start),
+            sampler=FromPosition(len(stream), self.trained_batches),
             num_workers=self.workers,
             pin_memory=self.trainer.strategy.root_device.type == "cuda",
             persistent_workers=False,
         )
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches have been trained on: not those that workers have made ahead."""
+        assert self.trainer is not None
+        return {"trained_batches": self.trainer.fit_loop.epoch_loop.batch_progress.current.ready}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Goes on from a checkpoint."""
+        self.trained_batches = state_dict["trained_batches"]
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation pairs by length, each once over all ranks."""

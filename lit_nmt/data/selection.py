@@ -109,8 +109,11 @@ def hold_out(text: Scan, free: np.ndarray, pairs: int, bins: list[list[int]], wh
     Raises:
         UserError: A range, or the text, has fewer different source sentences.
     """
-    rows = np.unique(text.source_digests[free], return_index=True)[1]
-    rows = np.flatnonzero(free)[rows]  # np.unique sorts: the smallest digests stand first
+    # Smallest digests first, and of several translations of a sentence the one of smallest digest: the order of
+    # the lines decides nothing.
+    rows = np.flatnonzero(free)
+    rows = rows[np.lexsort((text.pair_digests[rows], text.source_digests[rows]))]
+    rows = rows[np.unique(text.source_digests[rows], return_index=True)[1]]
     taken = []
     for place, (low, high) in enumerate(bins or [[1, np.iinfo(np.int32).max]]):
         words = text.source_words[rows]
@@ -193,13 +196,9 @@ def _within(digests: np.ndarray, sets: list[np.ndarray]) -> np.ndarray:
 def _limited(
     config: CorpusConfig, name: str, origin: str, text: Scan, rows: np.ndarray, verdict: np.ndarray
 ) -> Selection:
-    dropped = {
-        reason: int((verdict == code).sum()) for reason, code in _CODE.items() if (verdict == code).any()
-    }
+    dropped = {reason: int((verdict == code).sum()) for reason, code in _CODE.items() if (verdict == code).any()}
     if not len(rows):
-        why = (
-            ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items()) or "its text has no lines"
-        )
+        why = ", ".join(f"{reason}: {count:,}" for reason, count in dropped.items()) or "its text has no lines"
         raise UserError(
             f"corpus {config.name}: nothing is left of split {name!r} ({why}); check its text and the filters"
         )

@@ -113,5 +113,5 @@ def _verify(config: CorpusConfig, split: SplitConfig, files: tuple[Path, Path]) 
         if found != expected:
             address = split.address.replace("{language}", language)
             raise UserError(
-                f"{path}: SHA-256 {found} found, {expected} expected; remove it, and {address} is fetched instead"
+                f"{path}: SHA-256 {found} found, {expected} expected; remove it, and it is fetched from {address}"
             )

@@ -87,10 +87,10 @@ def make_batch(sources: list[list[int]], targets: list[list[int]]) -> Batch:
         return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
 
     return Batch(
-        source=padded([row + [EOS] for row in sources]),
+        source=padded([[*row, EOS] for row in sources]),
         source_lengths=torch.tensor([len(row) + 1 for row in sources]),
         previous=padded([[BOS, *row] for row in targets]),
-        target=padded([row + [EOS] for row in targets]),
+        target=padded([[*row, EOS] for row in targets]),
         target_lengths=torch.tensor([len(row) + 1 for row in targets]),
         indices=torch.arange(len(sources)),
         global_tokens=sum(len(row) + 1 for row in targets),
@@ -228,7 +228,8 @@ def test_a_full_beam_finds_what_brute_force_finds(path, options):
     scores = [forced(model, source, tokens) / (len(tokens) + 1) ** 0.7 for tokens in everything]
     best = max(range(len(everything)), key=scores.__getitem__)
     found = search(model, batch.source, batch.source_lengths, settings)[0][0]
-    assert found.tokens == everything[best] and math.isclose(found.score, scores[best], rel_tol=1e-6)
+    assert found.tokens == everything[best]
+    assert math.isclose(found.score, scores[best], rel_tol=1e-6)
 
 
 @pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
@@ -268,5 +269,6 @@ def test_every_yaml_makes_a_model_with_title_and_paper(path):
     fragment = yaml.safe_load(path.read_text(encoding="utf-8"))
     with torch.device("meta"):
         model = make_model(fragment, 32_000)
-    assert model.title and model.paper
+    assert model.title
+    assert model.paper
     assert sum(p.numel() for p in model.parameters()) > 1_000_000

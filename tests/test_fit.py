@@ -1,0 +1,206 @@
+"""Training: exact gradients, exact resumption, one footing for all, failures that are told."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+import yaml
+
+from lit_nmt import callbacks, fit
+from lit_nmt.data.batching import collate
+from lit_nmt.data.corpora import load_corpus_config
+from lit_nmt.errors import UserError
+
+ROOT = Path(__file__).parents[1]
+MODEL = {
+    "class_path": "lit_nmt.models.transformer.Transformer",
+    "init_args": {"dim": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "feed_forward_dim": 16}
+    | {"learning_rate": 0.01, "warmup_steps": 4, "dropout": 0.2, "schedule": "linear"},
+}
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory) -> Path:
+    """A folder with a small corpus and the configuration of a training of 24 steps, validated thrice."""
+    folder = tmp_path_factory.mktemp("workplace")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        splits = {"train": {"pairs": 300}, "validation": {"pairs": 20}, "test": {"pairs": 20}}
+        overrides = {"name": "fit-test", "splits": splits, "subwords": {"vocabulary_size": 400}}
+        corpus = load_corpus_config("synthetic", overrides).as_dict()
+    config = {
+        "seed_everything": 3,
+        "data": {"corpus": corpus, "max_tokens": 400, "target_tokens": 7000, "validations": 3},
+        "model": MODEL,
+        "trainer": {"enable_progress_bar": False, "log_every_n_steps": 4},
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def run(workplace: Path, name: str, *args: str) -> Path:
+    """Trains in a folder of that name, as the command line does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workplace)
+        fit.main(["--config", "config.yaml", "--trainer.default_root_dir", name, *args])
+    return workplace / name
+
+
+@pytest.fixture(scope="module")
+def whole(workplace) -> Path:
+    return run(workplace, "whole")
+
+
+def weights(run_folder: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run_folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+
+
+def curve(run_folder: Path) -> list[dict[str, str]]:
+    with open(run_folder / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{k: v for k, v in row.items() if k not in ("train_seconds", "tokens_per_second")} for row in rows]
+
+
+def test_a_training_leaves_its_record(whole):
+    record = json.loads((whole / "fit.json").read_text())
+    rows = curve(whole)
+    assert record["status"] == "finished"
+    assert record["stopped_by"] == "budget"
+    assert record["target_tokens"] >= 7000
+    validations = [row for row in rows if row["validation_bleu"]]
+    assert len(validations) == 3
+    assert int(validations[-1]["target_tokens"]) == record["target_tokens"]
+    assert float(validations[-1]["validation_loss"]) < math.log(400)
+    assert record["best_validation_loss"] == min(float(row["validation_loss"]) for row in validations)
+    assert record["parameters"] == sum(w.numel() for w in weights(whole).values())
+    assert list((whole / "tensorboard").glob("events*"))
+
+
+@pytest.mark.parametrize("stop_before", [1, 5, 13, 19])
+def test_a_training_stopped_anywhere_ends_in_the_same_weights(workplace, whole, stop_before, monkeypatch):
+    name = f"stopped-{stop_before}"
+
+    class PowerCut(Exception):
+        pass
+
+    original = callbacks.SeedEachStep.on_train_batch_start
+
+    def stop(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == stop_before:
+            raise PowerCut
+        original(self, trainer, pl_module, batch, batch_idx)
+
+    monkeypatch.setattr(callbacks.SeedEachStep, "on_train_batch_start", stop)
+    with pytest.raises(PowerCut):
+        run(workplace, name)
+    monkeypatch.undo()
+    resumed = run(workplace, name)
+    assert curve(resumed) == curve(whole)
+    for key, value in weights(whole).items():
+        assert torch.equal(weights(resumed)[key], value), key
+    records = [json.loads((folder / "fit.json").read_text()) for folder in (whole, resumed)]
+    assert records[0]["target_tokens"] == records[1]["target_tokens"]
+    assert records[0]["scored_weights"] == records[1]["scored_weights"]
+
+
+def test_a_finished_training_is_left_alone(workplace, whole, capsys):
+    before = (whole / "fit.json").read_text()
+    run(workplace, "whole")
+    assert "finished before" in capsys.readouterr().out
+    assert (whole / "fit.json").read_text() == before
+
+
+def test_another_configuration_is_not_mixed_in(workplace, whole):
+    (whole / "fit.json").rename(whole / "fit.json.away")
+    try:
+        with pytest.raises(UserError, match=r"another configuration \(model.init_args.dropout\)"):
+            run(workplace, "whole", "--model.init_args.dropout", "0.3")
+    finally:
+        (whole / "fit.json.away").rename(whole / "fit.json")
+
+
+def test_a_loss_that_is_not_finite_is_reported(workplace, monkeypatch):
+    from lit_nmt.models.translation import TranslationModule
+
+    original = TranslationModule.losses
+
+    def explode(self, batch, label_smoothing=0.0):
+        loss, plain = original(self, batch, label_smoothing)
+        return (loss * float("nan"), plain) if self.global_step == 9 else (loss, plain)
+
+    monkeypatch.setattr(TranslationModule, "losses", explode)
+    folder = run(workplace, "not-finite")
+    record = json.loads((folder / "fit.json").read_text())
+    assert record["status"] == "failed"
+    assert "not finite" in record["stopped_by"]
+    assert (folder / "checkpoints" / "last.ckpt").is_file()
+    assert not (folder / "checkpoints" / "best.ckpt").is_file()
+
+
+@pytest.mark.parametrize("accumulate", [2, 3])
+def test_accumulated_batches_give_the_gradient_of_one_large_batch(workplace, whole, accumulate):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workplace)
+        args = ["--config", "config.yaml", "--model.init_args.dropout", "0", "--trainer.gradient_clip_val", "0"]
+        cli = fit.FitCLI(
+            fit.TranslationModule, fit.TranslationData, subclass_mode_model=True, run=False, args=args,
+            save_config_callback=None, auto_configure_optimizers=False, trainer_defaults=fit.TRAINER_DEFAULTS
+            | {"accumulate_grad_batches": accumulate, "max_steps": 1, "limit_val_batches": 0},
+        )  # fmt: skip
+        seen: dict[str, torch.Tensor] = {}
+
+        class Keep(pl.Callback):
+            def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+                # the module's own hook comes after the callbacks'
+                seen.update({name: p.grad.clone() for name, p in pl_module.named_parameters()})
+                seen["scale"] = torch.tensor(accumulate / pl_module._step_tokens)
+
+        cli.trainer.callbacks.append(Keep())
+        model = cli.model
+        start = {name: value.clone() for name, value in model.state_dict().items()}
+        cli.trainer.fit(model, cli.datamodule)
+        data = cli.datamodule
+        rows = [row for batch in data.plan.epoch(0)[:accumulate] for row in batch]
+        batch = collate(data.corpus.split("train"), rows)
+    model.load_state_dict(start)
+    model.eval()
+    loss, _ = model.losses(batch, model.label_smoothing)
+    for (name, parameter), gradient in zip(
+        model.named_parameters(), torch.autograd.grad(loss / batch.global_tokens, list(model.parameters())), strict=True
+    ):
+        torch.testing.assert_close(seen[name] * seen["scale"], gradient, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_validation_bleu_is_that_of_the_translations(workplace, whole):
+    from lit_nmt.data.prepared import PreparedCorpus
+    from lit_nmt.decoding import translate_ids
+    from lit_nmt.metrics import Scorer, corpus_bleu
+    from lit_nmt.models.loading import load_model
+
+    corpus = PreparedCorpus.open(workplace / "data" / "fit-test")
+    split = corpus.split("validation")
+    found = translate_ids(load_model(whole), [split.source[row] for row in range(len(split))])
+    hypotheses = corpus.subwords.decode([best[0].tokens for best in found])
+    bleu = corpus_bleu(Scorer(corpus.text("validation")[1]).statistics(hypotheses), "mixed")
+    scored = json.loads((whole / "fit.json").read_text())["scored_weights"]
+    assert scored.endswith(f"{bleu:.2f}")
+
+
+@pytest.mark.parametrize("schedule", ["inverse-square-root", "linear"])
+def test_the_learning_rate_rises_to_its_peak_and_falls(schedule):
+    from lit_nmt.models.seq2seq import Seq2Seq
+
+    model = Seq2Seq(30, dim=4, hidden_dim=4, warmup_steps=10, schedule=schedule)
+    factors = [model.learning_rate_factor(step, 100) for step in range(100)]
+    assert max(factors) == pytest.approx(1.0)
+    assert factors.index(max(factors)) == 9
+    assert factors[4] == pytest.approx(0.5)
+    assert all(a > b for a, b in zip(factors[9:], factors[10:], strict=False))
+    if schedule == "linear":
+        assert factors[-1] == pytest.approx(1 / 91)
+    else:
+        assert factors[39] == pytest.approx(0.5)
