@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_nmt.data.batching import Batch
-from lit_nmt.models.layers import Cell, Recurrence, RecurrentState, linear, padding_mask
+from lit_nmt.models.layers import Cell, Recurrence, RecurrentState, linear, padding_mask, reversal
 from lit_nmt.models.translation import Step, TranslationModule
 
 Score = Literal["additive", "general", "dot"]
@@ -24,6 +24,7 @@ class AttentionState(NamedTuple):
         memory: (batch, source length, hidden dim), the annotations of the source.
         keys: (batch, source length, dims), what queries are compared with.
         source_mask: (batch, source length), True on tokens.
+        order: (batch, source length), the place in the memory of each source position.
     """
 
     recurrent: RecurrentState
@@ -31,6 +32,7 @@ class AttentionState(NamedTuple):
     memory: Tensor
     keys: Tensor
     source_mask: Tensor
+    order: Tensor
 
 
 class AttentionSeq2Seq(TranslationModule):
@@ -47,6 +49,7 @@ class AttentionSeq2Seq(TranslationModule):
         layers: of encoder and decoder.
         cell: "lstm", "gru" (Bahdanau) or "rnn".
         bidirectional: read the source in both directions.
+        reverse_source: read it back to front (Luong et al. 2015, section 4.1).
         score: "additive" (Bahdanau et al. 2015, section A.1.2), or Luong et al. 2015's "general" or "dot" (eq. 8).
         attention_dim: of the additive score's hidden layer.
         input_feeding: attention's result enters the next step of the recurrence.
@@ -65,6 +68,7 @@ class AttentionSeq2Seq(TranslationModule):
         layers: int = 1,
         cell: Cell = "lstm",
         bidirectional: bool = True,
+        reverse_source: bool = False,
         score: Score = "additive",
         attention_dim: int = 256,
         input_feeding: bool = False,
@@ -72,6 +76,7 @@ class AttentionSeq2Seq(TranslationModule):
         **options: Any,
     ) -> None:
         super().__init__(vocabulary_size, dim, dropout, **options)
+        self.reverse_source = reverse_source
         self.input_feeding = input_feeding
         width = hidden_dim // 2 if bidirectional else hidden_dim
         self.encoder = Recurrence(cell, dim, width, layers, dropout, bidirectional)
@@ -80,18 +85,23 @@ class AttentionSeq2Seq(TranslationModule):
         self.before_output = linear(2 * hidden_dim, dim)
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> AttentionState:
+        order = torch.arange(source.shape[1], device=source.device).expand_as(source)
+        if self.reverse_source:
+            order = reversal(source_lengths, source.shape[1])
+            source = source.gather(1, order)
         memory, last = self.encoder.read(self.embed(source), source_lengths)
         memory = self.dropout(memory)
         fed = memory.new_zeros(len(source), self.embedding.embedding_dim if self.input_feeding else 0)
         mask = padding_mask(source_lengths, source.shape[1])
-        return AttentionState(last, fed, memory, self.attention.keys(memory), mask)
+        return AttentionState(last, fed, memory, self.attention.keys(memory), mask, order)
 
     def step(self, previous: Tensor, state: AttentionState) -> Step:
         inputs = torch.cat([self.embed(previous), state.fed], -1)[:, None]
         outputs, recurrent = self.decoder.advance(inputs, state.recurrent)
         states, weights = self.attend(outputs, state)
         fed = states[:, 0] if self.input_feeding else state.fed
-        return Step(self.project(states[:, 0]), state._replace(recurrent=recurrent, fed=fed), weights[:, 0])
+        attention = weights[:, 0].gather(1, state.order)
+        return Step(self.project(states[:, 0]), state._replace(recurrent=recurrent, fed=fed), attention)
 
     def decoder_states(self, batch: Batch) -> Tensor:
         state = self.encode(batch.source, batch.source_lengths)

@@ -243,8 +243,16 @@ class Recurrence(nn.Module):
         return tuple(part.transpose(0, 1) for part in parts)
 
 
-def reverse(source: Tensor, source_lengths: Tensor) -> Tensor:
-    """Each source (batch, source length) back to front, EOS staying the last (Sutskever et al. 2014, section 3.3)."""
-    positions = torch.arange(source.shape[1], device=source.device)
-    mirrored = source_lengths[:, None] - 2 - positions
-    return source.gather(1, torch.where(mirrored >= 0, mirrored, positions))
+def reversal(lengths: Tensor, longest: int) -> Tensor:
+    """The order that turns each sentence back to front, EOS staying the last (Sutskever et al. 2014, section 3.3).
+
+    Args:
+        lengths: (batch,), EOS counted.
+        longest: positions with padding.
+
+    Returns:
+        (batch, longest), the position to take each from; it is its own inverse.
+    """
+    positions = torch.arange(longest, device=lengths.device)
+    mirrored = lengths[:, None] - 2 - positions
+    return torch.where(mirrored >= 0, mirrored, positions)

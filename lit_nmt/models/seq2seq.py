@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lit_nmt.data.batching import Batch
-from lit_nmt.models.layers import Cell, Recurrence, RecurrentState, linear, reverse
+from lit_nmt.models.layers import Cell, Recurrence, RecurrentState, linear, reversal
 from lit_nmt.models.translation import Step, TranslationModule
 
 
@@ -63,7 +63,7 @@ class Seq2Seq(TranslationModule):
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> Seq2SeqState:
         if self.reverse_source:
-            source = reverse(source, source_lengths)
+            source = source.gather(1, reversal(source_lengths, source.shape[1]))
         _, last = self.encoder.read(self.embed(source), source_lengths)
         top = last[0][:, -1]
         return Seq2SeqState(last, top if self.context_every_step else top[:, :0])

@@ -8,6 +8,7 @@ whole `forward`); a conformance test proves the fast way equal to the slow one.
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -68,10 +69,14 @@ class TranslationModule(pl.LightningModule, ABC):
         dim: of embeddings and of the states before the output projection.
         dropout: on embeddings and between layers.
         label_smoothing: mass spread over the vocabulary in the training loss (Szegedy et al. 2016).
+        initial_range: weights are drawn evenly between its negative and itself; 0: each layer's own way.
+        optimiser: "adamw", or "sgd" without momentum.
         learning_rate: peak, after the warm-up.
         warmup_steps: of linear increase from 0.
-        schedule: what follows the warm-up: proportional to step^-0.5 (Vaswani et al. 2017, eq. 3), or linear to 0 at
-            the end of the training.
+        schedule: what follows the warm-up: proportional to step^-0.5 (Vaswani et al. 2017, eq. 3); linear to 0 at
+            the end of the training; or constant for two thirds of it, then halved again and again (Sutskever et al.
+            2014, section 3.4).
+        halvings: of the last third, in the schedule "halving".
         weight_decay: decoupled (Loshchilov & Hutter 2019).
         betas: of Adam.
     """
@@ -87,18 +92,24 @@ class TranslationModule(pl.LightningModule, ABC):
         dim: int = 256,
         dropout: float = 0.1,
         label_smoothing: float = 0.1,
+        initial_range: float = 0.0,
+        optimiser: Literal["adamw", "sgd"] = "adamw",
         learning_rate: float = 1e-3,
         warmup_steps: int = 400,
-        schedule: Literal["inverse-square-root", "linear"] = "inverse-square-root",
+        schedule: Literal["inverse-square-root", "linear", "halving"] = "inverse-square-root",
+        halvings: int = 5,
         weight_decay: float = 0.0,
         betas: tuple[float, float] = (0.9, 0.98),
     ) -> None:
         super().__init__()
         self.vocabulary_size = vocabulary_size
         self.label_smoothing = label_smoothing
+        self.initial_range = initial_range
+        self.optimiser = optimiser
         self.learning_rate = learning_rate
         self.warmup_steps = warmup_steps
         self.schedule = schedule
+        self.halvings = halvings
         self.weight_decay = weight_decay
         self.betas = tuple(betas)
         self.embedding = Embedding(vocabulary_size, dim)
@@ -173,6 +184,9 @@ class TranslationModule(pl.LightningModule, ABC):
     def on_fit_start(self) -> None:
         """Starts the count of the target tokens whose gradients the next optimiser step applies."""
         self._step_tokens = 0
+        if self.initial_range and not self.global_step:
+            for parameter in self.parameters():
+                nn.init.uniform_(parameter, -self.initial_range, self.initial_range)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The summed loss; `on_before_optimizer_step` divides its gradient by the tokens of the global batch."""
@@ -198,15 +212,16 @@ class TranslationModule(pl.LightningModule, ABC):
         self.log("validation_loss", negative_log_likelihood / tokens, batch_size=tokens, sync_dist=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW with a linear warm-up and the chosen schedule, a value a step."""
-        optimiser = torch.optim.AdamW(
-            self.parameters(),
-            lr=self.learning_rate,
-            betas=self.betas,
-            weight_decay=self.weight_decay,
-            fused=True,
-        )
-        total = self.trainer.estimated_stepping_batches if self.schedule == "linear" else 0
+        """The optimiser, and the schedule as a value a step."""
+        optimiser: torch.optim.Optimizer
+        if self.optimiser == "sgd":
+            optimiser = torch.optim.SGD(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        else:
+            optimiser = torch.optim.AdamW(
+                self.parameters(), lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay, fused=True
+            )
+        needs_total = self.schedule != "inverse-square-root"
+        total = self.trainer.estimated_stepping_batches if needs_total else math.inf
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: self.learning_rate_factor(step, total))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -217,6 +232,9 @@ class TranslationModule(pl.LightningModule, ABC):
             return step / self.warmup_steps
         if self.schedule == "linear":
             return max(0.0, (total_steps + 1 - step) / max(1.0, total_steps + 1 - self.warmup_steps))
+        if self.schedule == "halving":
+            into_last_third = max(0.0, 3 * step / total_steps - 2)
+            return 0.5 ** math.ceil(min(1.0, into_last_third) * self.halvings)
         return (max(1, self.warmup_steps) / step) ** 0.5
 
     def configure_gradient_clipping(

@@ -41,11 +41,12 @@ OPTIONS: dict[str, list[dict]] = {
         ]
     ],
     "attention-seq2seq": [
-        {"cell": cell, "score": score, "input_feeding": feeding}
-        for cell, score, feeding in [
-            ("lstm", "dot", False),
-            ("gru", "additive", True),
-            ("rnn", "general", True),
+        {"cell": cell, "score": score, "input_feeding": feeding, "bidirectional": two, "reverse_source": back}
+        for cell, score, feeding, two, back in [
+            ("lstm", "dot", False, True, False),
+            ("gru", "additive", True, True, False),
+            ("lstm", "general", True, False, True),
+            ("rnn", "additive", False, False, True),
         ]
     ],
 }
@@ -95,6 +96,24 @@ def make_batch(sources: list[list[int]], targets: list[list[int]]) -> Batch:
         indices=torch.arange(len(sources)),
         global_tokens=sum(len(row) + 1 for row in targets),
     )
+
+
+def test_reading_backwards_is_reading_the_reversed_sentence():
+    for name in ("seq2seq", "attention-seq2seq"):
+        forwards, backwards = (make(MODELS / f"{name}.yaml", {"reverse_source": back}) for back in (False, True))
+        sources, targets = random_pairs(4, seed=7)
+        turned = make_batch([source[::-1] for source in sources], targets)
+        batch = make_batch(sources, targets)
+        with torch.no_grad():
+            torch.testing.assert_close(backwards(batch), forwards(turned))
+            states = [m.encode(b.source, b.source_lengths) for m, b in ((backwards, batch), (forwards, turned))]
+            ours, theirs = (
+                m.step(b.previous[:, 0], s).attention
+                for m, b, s in zip((backwards, forwards), (batch, turned), states, strict=True)
+            )
+        if ours is not None:
+            for row, source in enumerate(sources):
+                torch.testing.assert_close(ours[row, : len(source)], theirs[row, : len(source)].flip(0))
 
 
 def random_pairs(count: int, seed: int = 0) -> tuple[list[list[int]], list[list[int]]]:
