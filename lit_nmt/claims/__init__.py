@@ -1,0 +1,121 @@
+"""The claims on trial: one function each, from a study's tables to verdicts with effect sizes and intervals.
+
+A claim's docstring states the claim, its source, and what would refute it. Its criterion and smallest effect
+of interest stand in the study's YAML, committed before the first test set is decoded:
+
+    claims:
+      constant-time: {criterion: "exponent of wall time in length below 0.2", smallest_effect: 0.2}
+
+`judge(study, tables)` gives `claims.csv`. All claims decide alike (`decide`): supported when the whole 95 %
+interval lies beyond the smallest effect of interest, refuted when it lies wholly on the other side, and
+inconclusive otherwise or when a stated condition fails; the reason then opens the evidence.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from lit_nmt.claims.length import fixed_vector_bottleneck
+from lit_nmt.claims.speed import constant_time, recurrence_is_slower_to_train
+from lit_nmt.claims.verdicts import Claim, Decision, Tables
+from lit_nmt.configuration import suggestion
+from lit_nmt.errors import UserError
+
+if TYPE_CHECKING:
+    from lit_nmt.studies import Study
+
+CLAIMS: dict[str, Claim] = {
+    "fixed-vector-bottleneck": fixed_vector_bottleneck,
+    "recurrence-is-slower-to-train": recurrence_is_slower_to_train,
+    "constant-time": constant_time,
+}
+"""The claims by their names in a study's YAML; the docstring of each is what a report prints about it."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A row of `claims.csv`.
+
+    Attributes:
+        claim: Its name in `CLAIMS`.
+        part, statistic, value, low, high, paper, evidence: As in `Finding`.
+        criterion: What decides, as it stands in the study's YAML.
+        criterion_commit: The commit that last changed that YAML.
+    """
+
+    claim: str
+    part: str
+    study: str
+    verdict: Decision
+    statistic: str
+    value: float
+    low: float
+    high: float
+    criterion: str
+    criterion_commit: str
+    paper: str
+    evidence: str
+
+
+def judge(study: Study, tables: Tables, commit: str | None = None) -> pd.DataFrame:
+    """`claims.csv`: the verdicts on the claims that a study names.
+
+    Args:
+        study: has `name`, `path`, `claims` (name to criterion, smallest_effect and further settings), `bins`,
+            `pooled` and `primary`.
+        tables: results by file stem: "throughput", "sentences" (a missing table counts as an empty one).
+        commit: of the criterion, where it is known already (as from `provenance.json`).
+
+    Returns:
+        The columns of `Verdict`, in the order of the study's claims; a study without claims gives no row.
+
+    Raises:
+        UserError: a claim that is not known, or lacks its criterion or smallest effect.
+    """
+    commit = criterion_commit(study) if commit is None else commit
+    rows = []
+    for name, settings in study.claims.items():
+        place = f"{study.path}: claims: {name}"
+        if name not in CLAIMS:
+            raise UserError(f"{study.path}: claims: unknown claim {name}{suggestion(name, CLAIMS)}")
+        for key, kind in (("criterion", str), ("smallest_effect", (int, float))):
+            if not isinstance(settings.get(key), kind):
+                raise UserError(f"{place}: {key}: found {settings.get(key)!r}; write it down before judging")
+        for finding in CLAIMS[name](study, tables, settings):
+            rows.append(
+                Verdict(
+                    claim=name,
+                    study=study.name,
+                    criterion=settings["criterion"],
+                    criterion_commit=commit,
+                    **asdict(finding),
+                )
+            )
+    return pd.DataFrame(rows, columns=[field.name for field in fields(Verdict)])
+
+
+def criterion_commit(study: Study) -> str:
+    """The commit that last changed the study's YAML; "+changes" follows where it was edited since.
+
+    Empty outside git and for a file that was never committed.
+    """
+
+    def git(*arguments: str) -> str:
+        try:
+            done = subprocess.run(
+                ["git", *arguments, "--", study.path.name],
+                cwd=study.path.parent,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+        except (OSError, subprocess.CalledProcessError):
+            return ""
+        return done.stdout.strip()
+
+    commit = git("log", "-n", "1", "--format=%H")
+    return f"{commit}+changes" if commit and git("status", "--porcelain") else commit

@@ -1,0 +1,198 @@
+"""Claims about time: who trains faster, and how time grows with length."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, table, undecided
+from lit_nmt.errors import UserError
+from lit_nmt.intervals import LEVEL, Interval
+
+if TYPE_CHECKING:
+    from lit_nmt.studies import Study
+
+
+def recurrence_is_slower_to_train(study: Study, tables: Tables, settings: Settings) -> list[Finding]:
+    """Recurrence does not parallelise, so the Transformer trains faster than recurrent models.
+
+    Source: Vaswani et al. 2017, sections 1 and 4. Claimed of training; whether decoding, which is sequential
+    in every architecture, is faster too is judged apart.
+
+    Statistic: the ratio of target tokens per second, Transformer over recurrent model, at the corpus's own
+    lengths, on the same device with the same threads and precision. Its interval sets the ends of both
+    models' windows against each other (slowest over fastest, fastest over slowest): the range of n windows
+    holds the median speed with probability 1 - 2^(1 - n), and the ratio of two such ranges more often.
+
+    Refuted, for that hardware, where the whole interval lies below `smallest_effect` (a ratio, as 1.1).
+
+    Settings: `transformer` (a model's name), `recurrent` (names); default the suite's own.
+    """
+    paper = "Vaswani et al. 2017, arXiv:1706.03762"
+    statistic = "ratio of target tokens/s, Transformer / recurrent"
+    transformer = settings.get("transformer", "transformer")
+    found = []
+    rows = table(tables, "throughput")
+    rows = rows[rows["source_length"].isna()] if len(rows) else rows
+    for setup, group in setups(rows):
+        fast = group[group["model"] == transformer]
+        for recurrent in settings.get("recurrent", ["seq2seq", "attention-seq2seq"]):
+            slow = group[group["model"] == recurrent]
+            if len(fast) != 1 or len(slow) != 1:
+                continue
+            a, b = fast.iloc[0], slow.iloc[0]
+            ratio = Interval(
+                float(a["tokens_per_second"] / b["tokens_per_second"]),
+                float(a["low"] / b["high"]),
+                float(a["high"] / b["low"]),
+            )
+            found.append(
+                Finding(
+                    part=f"{setup}, {a['corpus']}, against {recurrent}",
+                    verdict=decide(ratio.low, ratio.high, settings["smallest_effect"]),
+                    statistic=statistic,
+                    value=ratio.value,
+                    low=ratio.low,
+                    high=ratio.high,
+                    paper=paper,
+                    evidence=f"{transformer} {a['tokens_per_second']:,.0f} tokens/s, {recurrent} "
+                    f"{b['tokens_per_second']:,.0f} tokens/s (throughput.csv)",
+                )
+            )
+    reason = f"no throughput of {transformer} and a recurrent model on one device at one precision"
+    return found or [undecided("training", statistic, paper, reason)]
+
+
+def constant_time(study: Study, tables: Tables, settings: Settings) -> list[Finding]:
+    """The Transformer is O(1) in the length of a sequence, where recurrence is O(n).
+
+    Source: Vaswani et al. 2017, Table 1, which says it of sequential operations and of path length per layer,
+    never of time; self-attention does O(n^2 d) work. The lecture's short form says time. So three things are
+    judged: wall time per sequence; operations that wait for one another when a given sequence is read or
+    trained on; the same when a translation is written, a token after the other.
+
+    Statistic: the exponent of length, by least squares of log quantity on log length; 0 is constant, 1
+    linear. Its t interval comes from the scatter of the lengths about the line; exact counts of a power have
+    none.
+
+    Supported where the exponent's whole interval lies below `smallest_effect` (an exponent, as 0.1), refuted
+    where it lies above.
+
+    Settings: `model` (a name, default transformer), `layer` (what its layers are: self-attention, recurrent
+    or convolutional; default self-attention).
+    """
+    paper = "Vaswani et al. 2017, arXiv:1706.03762, Table 1"
+    model, layer = settings.get("model", "transformer"), settings.get("layer", "self-attention")
+    if layer not in LAYERS:
+        place = f"{study.path}: claims: constant-time: layer"
+        raise UserError(f"{place}: found {layer!r}, expected one of {', '.join(LAYERS)}")
+    limit = float(settings["smallest_effect"])
+    found = []
+    time_statistic = "exponent of wall time per sequence in its length"
+    rows = table(tables, "throughput")
+    rows = rows[rows["source_length"].notna()] if len(rows) else rows
+    for setup, group in setups(rows):
+        exponents = {
+            str(name): power_law(part["source_length"], seconds_per_sequence(part))
+            for name, part in group.groupby("model")
+            if part["source_length"].nunique() >= 3
+        }
+        if model not in exponents:
+            continue
+        own = exponents[model]
+        lengths = sorted(group.loc[group["model"] == model, "source_length"].astype(int))
+        beside = "; ".join(f"{name} {fit.value:.2f}" for name, fit in exponents.items() if name != model)
+        found.append(
+            Finding(
+                part=f"time, {setup}",
+                verdict=decide(-own.high, -own.low, -limit),
+                statistic=time_statistic,
+                value=own.value,
+                low=own.low,
+                high=own.high,
+                paper=paper,
+                evidence=f"{model} at lengths {', '.join(map(str, lengths))} (throughput.csv)"
+                + (f"; beside it {beside}" if beside else ""),
+            )
+        )
+    if not found:
+        reason = f"throughput of {model} at three lengths or more is missing"
+        found.append(undecided("time", time_statistic, paper, reason))
+
+    lengths = [8, 16, 32, 64, 128, 256, 512, 1024]
+    shown = [lengths[0], lengths[3], lengths[-1]]
+    for part, count in (
+        ("sequential operations, reading and training", sequential_operations),
+        ("sequential operations, decoding", lambda _, length: length),
+        ("path length", path_length),
+    ):
+        fit = power_law(lengths, [count(layer, length) for length in lengths])
+        counts = "; ".join(f"{kind} {', '.join(f'{count(kind, length):g}' for length in shown)}" for kind in LAYERS)
+        found.append(
+            Finding(
+                part=part,
+                verdict=decide(-fit.high, -fit.low, -limit),
+                statistic="exponent of the exact count per layer in the length",
+                value=fit.value,
+                low=fit.low,
+                high=fit.high,
+                paper=paper,
+                evidence=f"{model} ({layer}); counts at lengths {', '.join(map(str, shown))}: {counts}",
+            )
+        )
+    return found
+
+
+LAYERS = ("self-attention", "recurrent", "convolutional")
+
+
+def sequential_operations(layer: str, length: int) -> float:
+    """Operations of a layer over a known sequence that wait for one another (Vaswani et al. 2017, Table 1).
+
+    A bidirectional recurrence runs both directions at once: n, not 2n.
+    """
+    return float(length if layer == "recurrent" else 1)
+
+
+def path_length(layer: str, length: int, kernel: int = 3) -> float:
+    """Layers or steps between the farthest two positions (Vaswani et al. 2017, Table 1).
+
+    For convolutions, the smallest stack of dilated layers with this kernel that joins them: log_k n, rounded
+    up.
+    """
+    if layer == "convolutional":
+        return float(math.ceil(round(math.log(length, kernel), 9)))
+    return sequential_operations(layer, length)
+
+
+def seconds_per_sequence(rows: pd.DataFrame) -> np.ndarray:
+    """Wall time of one sequence; hypotheses and targets of a bench are as long as their source."""
+    return (rows["source_length"] / rows["tokens_per_second"]).to_numpy(dtype=float)
+
+
+def power_law(x: Sequence[float] | pd.Series, y: Sequence[float] | np.ndarray) -> Interval:
+    """The exponent b of y ~ x^b by least squares on logarithms, with its t interval; needs three points."""
+    logarithms = np.log(np.asarray(x, dtype=float)), np.log(np.asarray(y, dtype=float))
+    across, up = (values - values.mean() for values in logarithms)
+    slope = float((across * up).sum() / (across**2).sum())
+    freedom = len(across) - 2
+    error = math.sqrt(((up - slope * across) ** 2).sum() / freedom / (across**2).sum())
+    half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
+    return Interval(slope, slope - half, slope + half)
+
+
+def setups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Rows of `throughput.csv` measured alike, with a name that says how: phase, device, precision."""
+    phases = {"train": "training", "decode-greedy": "greedy decoding"}
+    keys = ["phase", "corpus", "device", "threads", "precision"]
+    if rows.empty:
+        return
+    for (phase, _, device, threads, precision), group in rows.groupby(keys, sort=False, dropna=False):
+        named = phases.get(phase) or f"decoding with {phase.removeprefix('decode-')}"
+        counted = f", {threads:g} thread{'s' if threads != 1 else ''}" if device == "cpu" else ""
+        yield f"{named}, {device}{counted}, {precision}", group

@@ -1,0 +1,231 @@
+"""From the translations of a study's runs to the tables from which its report can be made again.
+
+`lit-nmt score STUDY` reads run folders and writes `reports/<study>/results/`: the counts behind every score,
+one row a hypothesis (`sentences.parquet`), what became of each run (`runs.csv`, `curves.csv`,
+`provenance.json`) and a few translations side by side (`examples.jsonl`). A run that failed or is missing has
+its row in `runs.csv` and stops nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lit_nmt.configuration import read_yaml
+from lit_nmt.errors import UserError
+from lit_nmt.evaluation import choose_bins
+from lit_nmt.files import replacing, write_json, write_text
+from lit_nmt.metrics import STATISTICS, Scorer, signature
+from lit_nmt.studies import PlannedRun, Study, load_study
+
+TRANSLATION_COLUMNS = ["id", "source", "reference", "hypothesis", "score", "source_words"]
+RUN_COLUMNS = [
+    *("study", "corpus", "model", "seed", "status", "stopped_by", "parameters", "target_tokens"),
+    *("train_seconds", "tokens_per_second", "best_validation_loss", "best_validation_bleu"),
+    *("peak_memory_bytes", "device", "threads", "precision", "commit"),
+]
+CURVE_COLUMNS = [
+    *("study", "corpus", "model", "seed", "step", "target_tokens", "train_seconds"),
+    *("validation_loss", "validation_bleu"),
+]
+EXAMPLES_PER_BIN = 8
+
+
+def score(study: str) -> None:
+    """Scores the translations of a study: writes the tables behind its report.
+
+    Args:
+        study: the name of a study in experiments/studies, or the path of a study YAML.
+    """
+    for part in load_study(study).parts:
+        _score(part)
+
+
+def _score(study: Study) -> None:
+    folder = study.results_folder
+    outcomes = {run.folder: _outcome(run) for run in study.runs}
+    finished = [run for run in study.runs if outcomes[run.folder]["status"] == "finished"]
+    sentences, examples = _collect(study, finished)
+    with replacing(folder / "sentences.parquet") as beside:
+        sentences.to_parquet(beside, index=False, compression="zstd")
+    runs = [{"study": study.name, **_identity(run), **outcomes[run.folder]} for run in study.runs]
+    _write_table(folder / "runs.csv", runs, RUN_COLUMNS)
+    _write_table(folder / "curves.csv", [row for run in study.runs for row in _curve(study, run)], CURVE_COLUMNS)
+    lines = [json.dumps(example, ensure_ascii=False) + "\n" for example in examples]
+    write_text(folder / "examples.jsonl", "".join(lines))
+    write_json(folder / "provenance.json", _provenance(study, outcomes))
+    print(f"{folder}: {len(finished)} of {len(runs)} runs, {len(sentences):,} translations")
+
+
+def _identity(run: PlannedRun) -> dict[str, Any]:
+    return {"corpus": run.corpus, "model": run.model, "seed": run.seed}
+
+
+# ---------------------------------------------------------------------------------------------- translations
+
+
+def _collect(study: Study, runs: Sequence[PlannedRun]) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+    """The content of `sentences.parquet` and of `examples.jsonl`, from runs that have finished."""
+    parts = [_counts({}, pd.DataFrame(columns=TRANSLATION_COLUMNS), np.zeros((0, len(STATISTICS))))]
+    examples = []
+    for corpus in study.corpora:
+        redistribute = study.corpus_config(corpus).redistribute
+        own = [run for run in runs if run.corpus == corpus]
+        # one run a model is enough to see what its translations are like
+        shown_runs = {run.model: run for run in reversed(own)}.values()
+        for test_set in study.test_sets_of(corpus):
+            found = _translations(own, test_set, study.decodings)
+            first = next(iter(found.values()), None)
+            if first is None:
+                continue
+            scorer = Scorer(first["reference"].to_list())
+            shown = _example_ids(first, study.bins)
+            for (place, decoding), rows in found.items():
+                run = own[place]
+                system = {**_identity(run), "test_set": test_set, "decoding": decoding}
+                parts.append(_counts(system, rows, scorer.statistics(rows["hypothesis"].to_list())))
+                if run in shown_runs:
+                    examples += [
+                        {**system, **row, "redistribute": redistribute}
+                        for row in rows[rows["id"].isin(shown)].to_dict("records")
+                    ]
+    return pd.concat(parts, ignore_index=True), examples
+
+
+def _translations(
+    runs: Sequence[PlannedRun], test_set: str, decodings: Sequence[str]
+) -> dict[tuple[int, str], pd.DataFrame]:
+    """Translations of a test set by place of the run and decoding, all of the same sentences.
+
+    A file that is missing is told on stderr and left out.
+
+    Raises:
+        UserError: if the runs did not translate the same sentences.
+    """
+    found: dict[tuple[int, str], pd.DataFrame] = {}
+    first: tuple[Path, pd.DataFrame] | None = None
+    for place, run in enumerate(runs):
+        for decoding in decodings:
+            path = run.folder / "translations" / f"{test_set}.{decoding}.jsonl"
+            if not path.is_file():
+                print(f"lit-nmt: {path} is missing; the scores lack it", file=sys.stderr)
+                continue
+            rows = _read_translations(path)
+            tested = rows[["id", "source", "reference", "source_words"]]
+            first = first or (path, tested)
+            if not tested.equals(first[1]):
+                raise UserError(
+                    f"{path}: {len(tested)} sentences, not those of {first[0]} ({len(first[1])}); expected "
+                    "one test set for all runs: delete the translations of the older one and translate again"
+                )
+            found[place, decoding] = rows
+    return found
+
+
+def _read_translations(path: Path) -> pd.DataFrame:
+    rows = []
+    # only "\n" ends a line: text may hold other line separators
+    with open(path, encoding="utf-8", newline="\n") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                content = json.loads(line)
+                rows.append([content[key] for key in TRANSLATION_COLUMNS])
+            except (json.JSONDecodeError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"{path}, line {number}: no translation ({error}); delete the file and translate again"
+                ) from None
+    return pd.DataFrame(rows, columns=TRANSLATION_COLUMNS)
+
+
+def _counts(system: dict[str, Any], rows: pd.DataFrame, counts: np.ndarray) -> pd.DataFrame:
+    """Rows of `sentences.parquet`, without text."""
+    columns: dict[str, Any] = {
+        "corpus": pd.array([system.get("corpus", "")] * len(rows), dtype="str"),
+        "model": pd.array([system.get("model", "")] * len(rows), dtype="str"),
+        "seed": np.full(len(rows), system.get("seed", 0), dtype=np.int64),
+        "test_set": pd.array([system.get("test_set", "")] * len(rows), dtype="str"),
+        "decoding": pd.array([system.get("decoding", "")] * len(rows), dtype="str"),
+        "id": rows["id"].to_numpy(dtype=np.int32),
+        "source_words": rows["source_words"].to_numpy(dtype=np.int32),
+        "score": rows["score"].to_numpy(dtype=np.float32),
+        **dict(zip(STATISTICS, counts.astype(np.int32).T, strict=True)),
+    }
+    return pd.DataFrame(columns)
+
+
+def _example_ids(rows: pd.DataFrame, bins: Sequence[tuple[int, int]]) -> set[int]:
+    """Sentences spread evenly over each length bin of a test set: the same ones whatever was translated."""
+    words = rows["source_words"].to_numpy()
+    ids: set[int] = set()
+    for low, high in choose_bins(words, bins, minimum=1) or [(0, max(words, default=0))]:
+        inside = rows["id"].to_numpy()[(words >= low) & (words <= high)]
+        places = np.linspace(0, len(inside) - 1, min(len(inside), EXAMPLES_PER_BIN)).round().astype(int)
+        ids.update(int(inside[place]) for place in places)
+    return ids
+
+
+# ------------------------------------------------------------------------------------------------------- runs
+
+
+def _outcome(run: PlannedRun) -> dict[str, Any]:
+    """What `fit.json` says; status "missing" where the run has not ended.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    path = run.folder / "fit.json"
+    if not path.is_file():
+        return {"status": "missing"}
+    try:
+        outcome = json.loads(path.read_text(encoding="utf-8"))
+        return {"status": outcome["status"], **outcome}
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: no record of a training ({error}); delete it and train again") from None
+
+
+def _curve(study: Study, run: PlannedRun) -> list[dict[str, Any]]:
+    path = run.folder / "metrics.csv"
+    if not path.is_file():
+        return []
+    rows = pd.read_csv(path)
+    validated = rows[rows["validation_loss"].notna()].reindex(columns=CURVE_COLUMNS[4:])
+    return [{"study": study.name, **_identity(run), **row} for row in validated.to_dict("records")]
+
+
+def _provenance(study: Study, outcomes: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
+    """For every number where it came from: the study, what scored it, and each run with its settings."""
+    runs = []
+    for run in study.runs:
+        config = run.folder / "config.yaml"
+        settings = sorted((run.folder / "translations").glob("*.json"))
+        runs.append(
+            {
+                **_identity(run),
+                "folder": run.folder.as_posix(),
+                **outcomes[run.folder],
+                "command": f"lit-nmt fit --config {run.config_file.as_posix()}",
+                "config": read_yaml(config) if config.is_file() else run.config,
+                "translations": {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in settings},
+            }
+        )
+    return {
+        "study": {
+            "name": study.name,
+            "file": study.path.as_posix(),
+            "content": read_yaml(study.path),
+        },
+        "signatures": {name: signature(name) for name in ("mixed", "lc", "chrf")},
+        "runs": runs,
+    }
+
+
+def _write_table(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    # objects keep whole numbers whole beside empty cells
+    content = pd.DataFrame([[row.get(column) for column in columns] for row in rows], columns=columns, dtype=object)
+    write_text(path, content.to_csv(index=False, lineterminator="\n"))

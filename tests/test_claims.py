@@ -1,0 +1,362 @@
+"""Claims on made-up tables: each must be able to come out supported, refuted and inconclusive."""
+
+import subprocess
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from lit_nmt.claims import CLAIMS, criterion_commit, judge
+from lit_nmt.claims.length import slope_over_bins
+from lit_nmt.claims.speed import path_length, power_law, sequential_operations
+from lit_nmt.claims.verdicts import decide
+from lit_nmt.errors import UserError
+from lit_nmt.evaluation import cells
+from lit_nmt.intervals import t_interval
+from lit_nmt.metrics import STATISTICS, corpus_bleu
+
+BINS = [(5, 10), (11, 20), (21, 30), (31, 40)]
+
+
+def study(name, test_set="test", **settings):
+    """As much of a study as a claim reads."""
+    return SimpleNamespace(
+        name="trial",
+        path="trial.yaml",
+        claims={name: {"criterion": "as committed", **settings}},
+        bins=BINS,
+        primary=SimpleNamespace(test_set=test_set, decoding="beam5", case="mixed"),
+    )
+
+
+def verdicts(name, tables, **settings):
+    """Verdict by part."""
+    table = judge(study(name, **settings), tables, commit="abc")
+    return dict(zip(table.part, table.verdict, strict=True))
+
+
+# ------------------------------------------------------------------------------------------------- the frame
+
+
+def test_every_claim_says_what_it_claims_who_said_so_and_what_would_refute_it():
+    for name, function in CLAIMS.items():
+        assert function.__name__ == name.replace("-", "_")
+        assert "Source: " in function.__doc__
+        assert "efuted" in function.__doc__
+        assert "Statistic: " in function.__doc__
+
+
+def test_judge_gives_the_columns_of_claims_csv_even_without_results():
+    for name in CLAIMS:
+        table = judge(study(name, smallest_effect=0.1), {}, commit="abc")
+        assert list(table.columns) == [
+            *("claim", "part", "study", "verdict", "statistic", "value", "low", "high"),
+            *("criterion", "criterion_commit", "paper", "evidence"),
+        ]
+        assert set(table.claim) == {name}
+        assert set(table.criterion) == {"as committed"}
+        assert set(table.criterion_commit) == {"abc"}
+        # what rests on results that are not there stays open, and says why
+        measured = table[~table.statistic.str.contains("exact count")]
+        assert set(measured.verdict) == {"inconclusive"}
+        assert measured.evidence.str.len().gt(10).all()
+    assert len(CLAIMS) == 3
+
+
+def test_a_claim_without_its_criterion_or_smallest_effect_is_refused():
+    with pytest.raises(UserError, match="smallest_effect"):
+        judge(study("constant-time"), {}, commit="")
+    with pytest.raises(UserError, match="criterion"):
+        judge(study("constant-time", criterion=None, smallest_effect=1), {}, commit="")
+    with pytest.raises(UserError, match=r'unknown claim constant-tim.*did you mean "constant-time"'):
+        judge(study("constant-tim", smallest_effect=1), {}, commit="")
+
+
+def test_decisions_need_the_whole_interval_on_one_side():
+    assert decide(1.2, 1.4, 1.1) == "supported"
+    assert decide(0.9, 1.05, 1.1) == "refuted"
+    assert decide(1.0, 1.4, 1.1) == "inconclusive"
+    assert decide(float("nan"), float("nan"), 1.1) == "inconclusive"
+
+
+def test_the_criterions_commit_is_that_of_the_yaml_and_tells_later_changes(tmp_path):
+    def git(*arguments):
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    path = tmp_path / "trial.yaml"
+    path.write_text("title: a\n")
+    assert criterion_commit(SimpleNamespace(path=path)) == ""
+    git("init", "-q")
+    assert criterion_commit(SimpleNamespace(path=path)) == ""
+    git("add", "trial.yaml")
+    git("commit", "-qm", "criterion")
+    first = git("rev-parse", "HEAD")
+    (tmp_path / "other").write_text("b\n")
+    git("add", "other")
+    git("commit", "-qm", "something else")
+    assert criterion_commit(SimpleNamespace(path=path)) == first
+    path.write_text("title: b\n")
+    assert criterion_commit(SimpleNamespace(path=path)) == f"{first}+changes"
+
+
+# -------------------------------------------------------------------------------------------------- claim 5
+
+
+def throughput(rows):
+    """(model, phase, source length or None, tokens/s, spread) as throughput.csv."""
+    return pd.DataFrame(
+        [
+            {
+                "model": model,
+                "phase": phase,
+                "corpus": "town-en-de",
+                "source_length": np.nan if length is None else length,
+                "tokens_per_second": speed,
+                "low": speed / (1 + spread),
+                "high": speed * (1 + spread),
+                "device": "cpu",
+                "threads": 1,
+                "precision": "32-true",
+            }
+            for model, phase, length, speed, spread in rows
+        ]
+    )
+
+
+def test_training_and_decoding_are_judged_apart_each_against_each_recurrent_model():
+    table = throughput(
+        [
+            ("transformer", "train", None, 3000, 0.02),
+            ("seq2seq", "train", None, 2800, 0.02),
+            ("attention-seq2seq", "train", None, 2000, 0.02),
+            ("transformer", "decode-beam5", None, 400, 0.02),
+            ("seq2seq", "decode-beam5", None, 900, 0.02),
+        ]
+    )
+    assert verdicts("recurrence-is-slower-to-train", {"throughput": table}, smallest_effect=1.1) == {
+        "training, cpu, 1 thread, 32-true, town-en-de, against seq2seq": "inconclusive",
+        "training, cpu, 1 thread, 32-true, town-en-de, against attention-seq2seq": "supported",
+        "decoding with beam5, cpu, 1 thread, 32-true, town-en-de, against seq2seq": "refuted",
+    }
+
+
+def test_speeds_at_other_precision_threads_or_length_are_not_compared():
+    rows = [("transformer", "train", None, 3000, 0.02), ("seq2seq", "train", None, 2000, 0.02)]
+    for column, other in (
+        ("precision", "bf16-mixed"),
+        ("threads", 2),
+        ("device", "cuda"),
+        ("source_length", 32),
+    ):
+        table = throughput(rows).astype({"source_length": object})
+        table.loc[1, column] = other
+        found = verdicts("recurrence-is-slower-to-train", {"throughput": table}, smallest_effect=1.1)
+        assert found == {"training": "inconclusive"}
+
+
+def test_the_ratio_covers_the_ratio_of_the_medians_as_often_as_it_says():
+    generator = np.random.default_rng(8)
+    held = 0
+    for _ in range(150):
+        fast, slow = 3000 * generator.lognormal(0, 0.1, 6), 2000 * generator.lognormal(0, 0.1, 6)
+        table = throughput([("transformer", "train", None, 1.0, 0.0), ("seq2seq", "train", None, 1.0, 0.0)])
+        for place, windows in enumerate((fast, slow)):
+            table.loc[place, ["tokens_per_second", "low", "high"]] = (
+                np.median(windows),
+                windows.min(),
+                windows.max(),
+            )
+        found = judge(study("recurrence-is-slower-to-train", smallest_effect=1.1), {"throughput": table}, "")
+        held += found.low[0] <= 1.5 <= found.high[0]
+    assert held / 150 >= 0.95
+
+
+# -------------------------------------------------------------------------------------------------- claim 6
+
+
+def lengths_table(exponent, noise, seed=0):
+    generator = np.random.default_rng(seed)
+    return throughput(
+        [
+            # tokens/s of a sequence that takes length ** exponent
+            (
+                "transformer",
+                "train",
+                length,
+                5000 * length ** (1 - exponent) * np.exp(generator.normal(0, noise)),
+                0,
+            )
+            for length in (8, 16, 32, 64, 128, 256)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("exponent", "noise", "expected"),
+    [(0.0, 0.01, "supported"), (1.2, 0.05, "refuted"), (0.1, 0.5, "inconclusive")],
+)
+def test_time_is_judged_by_its_exponent(exponent, noise, expected):
+    tables = {"throughput": lengths_table(exponent, noise)}
+    assert verdicts("constant-time", tables, smallest_effect=0.1)["time, training, cpu, 1 thread, 32-true"] == expected
+
+
+def test_the_exponent_and_its_interval_are_scipys():
+    table = lengths_table(1.3, 0.2)
+    seconds = table.source_length / table.tokens_per_second
+    expected = scipy.stats.linregress(np.log(table.source_length), np.log(seconds))
+    half = scipy.stats.t.ppf(0.975, 4) * expected.stderr
+    found = power_law(table.source_length, seconds)
+    assert found[:3] == pytest.approx((expected.slope, expected.slope - half, expected.slope + half))
+    row = judge(study("constant-time", smallest_effect=0.1), {"throughput": table}, "").iloc[0]
+    assert (row.value, row.low, row.high) == pytest.approx(tuple(found[:3]))
+
+
+def test_sequential_operations_are_counted_as_in_the_papers_table():
+    for length in (1, 2, 9, 100):
+        assert [
+            sequential_operations(layer, length) for layer in ("self-attention", "recurrent", "convolutional")
+        ] == [
+            1,
+            length,
+            1,
+        ]
+        assert path_length("self-attention", length) == 1
+        assert path_length("recurrent", length) == length
+    assert [path_length("convolutional", length) for length in (3, 9, 10, 27, 28)] == [1, 2, 3, 3, 4]
+
+
+def test_o1_holds_of_self_attention_when_reading_and_of_nothing_when_decoding():
+    parts = ("sequential operations, reading and training", "sequential operations, decoding", "path length")
+    own = verdicts("constant-time", {}, smallest_effect=0.1)
+    assert [own[part] for part in parts] == ["supported", "refuted", "supported"]
+    recurrent = verdicts("constant-time", {}, smallest_effect=0.1, model="seq2seq", layer="recurrent")
+    assert [recurrent[part] for part in parts] == ["refuted", "refuted", "refuted"]
+    with pytest.raises(UserError, match="expected one of self-attention, recurrent, convolutional"):
+        verdicts("constant-time", {}, smallest_effect=0.1, layer="attention")
+
+
+# -------------------------------------------------------------------------------------------------- claim 2
+
+
+def sentence_table(precision_without, precision_with=lambda words: 0.6, seeds=3, seed_spread=0.0, test_sets=("test",)):
+    """Counts as of translations whose words match with a chance that depends on the sentence's length."""
+    generator = np.random.default_rng(9)
+    parts = []
+    for test_set in test_sets:
+        words = generator.integers(5, 41, size=1600)
+        difficulty = generator.normal(0, 0.03, size=len(words))
+        for model, precision in (("seq2seq", precision_without), ("attention-seq2seq", precision_with)):
+            for seed in range(1, seeds + 1):
+                tilt = generator.normal(0, seed_spread)
+                chance = np.vectorize(precision)(words) * np.exp(tilt * (words - 22)) + difficulty
+                chance = np.clip(chance, 0, 1)[:, None] ** np.arange(1, 5)
+                total = words[:, None] - np.arange(4)
+                counts = np.zeros((len(words), len(STATISTICS)), dtype=int)
+                counts[:, 0] = counts[:, 1] = words
+                counts[:, 2:6], counts[:, 6:10] = generator.binomial(total, chance), total
+                counts[:, 10:20] = counts[:, :10]
+                parts.append(
+                    pd.DataFrame(counts, columns=list(STATISTICS)).assign(
+                        corpus="town-en-de",
+                        model=model,
+                        seed=seed,
+                        test_set=test_set,
+                        decoding="beam5",
+                        id=range(len(words)),
+                        source_words=words,
+                    )
+                )
+    return pd.concat(parts)
+
+
+def falling(words):
+    return 0.62 - 0.007 * words
+
+
+BOTTLENECK = {"smallest_effect": 0.005}
+CASES = {
+    "supported": {"precision_without": falling},
+    "refuted": {"precision_without": lambda words: 0.55},
+    "inconclusive": {"precision_without": falling, "seed_spread": 0.02},
+}
+
+
+@pytest.mark.parametrize("expected", CASES)
+def test_the_bottleneck_is_judged_by_the_slope_over_length(expected):
+    tables = {"sentences": sentence_table(**CASES[expected])}
+    table = judge(study("fixed-vector-bottleneck", **BOTTLENECK), tables, "")
+    (row,) = table.to_dict("records")
+    assert row["verdict"] == expected
+    assert row["low"] < row["value"] < row["high"]
+    assert row["part"] == "town-en-de, test, beam5"
+    assert "few seeds (3)" in row["evidence"]
+
+
+def test_an_arm_that_learned_nothing_decides_nothing():
+    flat = sentence_table(lambda words: 0.35)
+    (row,) = judge(study("fixed-vector-bottleneck", **BOTTLENECK), {"sentences": flat}, "").to_dict("records")
+    # the naive reading would refute the claim
+    assert decide(-row["high"], -row["low"], BOTTLENECK["smallest_effect"]) == "refuted"
+    assert row["verdict"] == "inconclusive"
+    assert row["evidence"].startswith("without attention less than 0.5 of the other's BLEU")
+
+
+def test_the_floor_is_looked_for_in_the_bin_named_beforehand():
+    rising = {"sentences": sentence_table(lambda words: 0.3 if words <= 20 else 0.6)}
+    claim = "fixed-vector-bottleneck"
+    assert verdicts(claim, rising, **BOTTLENECK) == {"town-en-de, test, beam5": "refuted"}
+    assert verdicts(claim, rising, **BOTTLENECK, floor_bin="5-10") == {"town-en-de, test, beam5": "inconclusive"}
+    assert verdicts(claim, rising, **BOTTLENECK, floor_bin="31-40") == {"town-en-de, test, beam5": "refuted"}
+    assert verdicts(claim, rising, **BOTTLENECK, floor_bin="41-50") == {"town-en-de, test, beam5": "inconclusive"}
+
+
+def test_one_seed_decides_nothing_about_architectures():
+    tables = {"sentences": sentence_table(falling, seeds=1)}
+    (row,) = judge(study("fixed-vector-bottleneck", **BOTTLENECK), tables, "").to_dict("records")
+    assert row["verdict"] == "inconclusive"
+    assert row["evidence"].startswith("one seed")
+    assert row["high"] < -BOTTLENECK["smallest_effect"]
+
+
+def test_the_slope_is_that_of_a_weighted_regression_of_sacrebleus_scores():
+    table = sentence_table(falling, seed_spread=0.003)
+    row = judge(study("fixed-vector-bottleneck", **BOTTLENECK), {"sentences": table}, "").iloc[0]
+    parts = [cell for cell in cells(table, BINS) if cell.bin != "all"]
+    words, sizes = zip(*[(cell.source_words.mean(), len(cell.source_words)) for cell in parts], strict=True)
+    slopes = []
+    for seed in (1, 2, 3):
+        ratios = [
+            np.log(corpus_bleu(cell.statistics[cell.systems.index(("seq2seq", seed))], "mixed"))
+            - np.log(corpus_bleu(cell.statistics[cell.systems.index(("attention-seq2seq", seed))], "mixed"))
+            for cell in parts
+        ]
+        slopes.append(np.polyfit(words, ratios, 1, w=np.sqrt(sizes))[0])
+    assert row.value == pytest.approx(np.mean(slopes))
+    # sentences add to the spread over seeds
+    over_seeds = t_interval(slopes)
+    assert row.low < over_seeds.low < over_seeds.high < row.high
+
+
+def test_the_pooled_test_set_is_judged_where_the_study_says_so():
+    tables = {"sentences": sentence_table(falling, test_sets=("market", "harbour"))}
+    assert verdicts("fixed-vector-bottleneck", tables, **BOTTLENECK, test_set="pooled") == {
+        "town-en-de, pooled, beam5": "supported"
+    }
+
+
+def test_the_slopes_interval_covers_the_truth_over_seeds_and_sentences():
+    generator = np.random.default_rng(10)
+    words, sizes, truth, held = np.array([7.0, 15, 25, 35]), np.array([100, 200, 300, 100]), -0.01, 0
+    for _ in range(300):
+        # noise of a bin's sentences, shared by the seeds, and of each seed's slope
+        shared = generator.normal(0, 1, size=4) / np.sqrt(sizes)
+        slopes = truth + generator.normal(0, 0.004, size=5)
+        values = words[:, None] * slopes + shared[:, None]
+        resampled = values[:, :, None] + generator.normal(0, 1, size=(4, 1, 300)) / np.sqrt(sizes)[:, None, None]
+        found = slope_over_bins(words, sizes, values, resampled)
+        held += found.low <= truth <= found.high
+    assert 0.92 <= held / 300 <= 0.99

@@ -1,0 +1,250 @@
+"""`lit-nmt score`: from run folders to the tables of a report."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from sacrebleu.metrics import BLEU, CHRF
+
+from lit_nmt.errors import UserError
+from lit_nmt.evaluation import score_table
+from lit_nmt.metrics import STATISTICS
+from lit_nmt.scoring import score
+from lit_nmt.studies import load_study
+
+WORDS = ["Wheel", "mill", "stone", "river", "grain", "Flour", "night", "sacks", "donkey", "road"]
+SEPARATORS = "a\u2028b\u0085c\x0cd"
+TEST_SETS = {"market": 40, "harbour": 30}
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A study of two models with two seeds, in a folder of its own: three runs finished, one failed."""
+    monkeypatch.chdir(tmp_path)
+    files = {
+        "corpora/town.yaml": {
+            "data": {
+                "corpus": {
+                    "name": "town",
+                    "languages": ["de", "en"],
+                    "source": "en",
+                    "target": "de",
+                    "redistribute": True,
+                    "splits": {name: {"kind": "files"} for name in ("train", "validation", *TEST_SETS)},
+                }
+            }
+        },
+        **{f"models/{name}.yaml": {"model": {"class_path": f"made.up.{name}"}} for name in ("plain", "fancy")},
+        "studies/trial.yaml": {
+            "title": "Trial",
+            "corpora": {"town": None},
+            "models": {"plain": None, "fancy": None},
+            "seeds": [1, 2],
+            "bins": [[5, 10], [11, 20]],
+            "decodings": ["greedy", "beam5"],
+            "primary": {"test_set": "pooled"},
+            "pooled": True,
+        },
+    }
+    for name, content in files.items():
+        path = Path("experiments", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+    generator = np.random.default_rng(11)
+    texts = {name: [sentence(generator) for _ in range(size)] for name, size in TEST_SETS.items()}
+    loaded = load_study("trial")
+    for run in loaded.runs:
+        finish(run.folder, failed=(run.model, run.seed) == ("fancy", 2))
+        if (run.model, run.seed) == ("fancy", 2):
+            continue
+        for test_set, lines in texts.items():
+            for decoding in ("greedy", "beam5"):
+                rows = [translation(place, *pair, generator) for place, pair in enumerate(lines)]
+                write_translations(run.folder, test_set, decoding, rows)
+    return loaded
+
+
+def sentence(generator):
+    source = " ".join(generator.choice(WORDS, size=generator.integers(5, 21)))
+    return source, source.replace("mill", "Mühle").replace("night", SEPARATORS)
+
+
+def translation(place, source, reference, generator):
+    hypothesis = " ".join(word for word in reference.split(" ") if generator.random() > 0.2)
+    return {
+        "id": place,
+        "source": source,
+        "reference": reference,
+        "hypothesis": hypothesis,
+        "score": -0.5,
+        "source_words": len(source.split()),
+    }
+
+
+def write_translations(folder, test_set, decoding, rows):
+    path = folder / "translations" / f"{test_set}.{decoding}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    path.with_suffix(".json").write_text(json.dumps({"sentences_per_second": 12.5, "device": "cpu"}))
+
+
+def read_translations(folder, test_set, decoding):
+    text = (folder / "translations" / f"{test_set}.{decoding}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.split("\n") if line]
+
+
+def finish(folder, failed=False):
+    folder.mkdir(parents=True)
+    outcome = {"status": "finished", "stopped_by": "budget", "parameters": 1000, "target_tokens": 6000}
+    if failed:
+        outcome = {"status": "failed", "stopped_by": "error: loss is not finite", "parameters": 1000}
+    outcome |= {
+        "device": "cpu",
+        "threads": 1,
+        "precision": "32-true",
+        "commit": "c0ffee",
+        "versions": {"torch": "2"},
+    }
+    (folder / "fit.json").write_text(json.dumps(outcome))
+    (folder / "config.yaml").write_text(yaml.safe_dump({"seed_everything": 1, "model": {"init_args": {"dim": 64}}}))
+    (folder / "metrics.csv").write_text(
+        "step,target_tokens,train_seconds,validation_loss,validation_bleu,train_loss,learning_rate\n"
+        "10,1000,1.5,,,4.0,0.001\n10,1000,1.6,3.5,12.5,,\n20,2000,3.1,3.0,15.5,,\n"
+    )
+
+
+def test_the_counts_give_sacrebleus_score_of_every_file(study):
+    score("trial")
+    sentences = pd.read_parquet(study.results_folder / "sentences.parquet")
+    first = ["corpus", "model", "seed", "test_set", "decoding", "id", "source_words", "score"]
+    assert list(sentences.columns) == [*first, *STATISTICS]
+    assert len(sentences) == 3 * 2 * sum(TEST_SETS.values())
+    table = score_table(sentences, study.bins, study="trial", pooled=True)
+    for run in study.runs[:3]:
+        for test_set in TEST_SETS:
+            for decoding in study.decodings:
+                rows = read_translations(run.folder, test_set, decoding)
+                hypotheses, references = ([row[side] for row in rows] for side in ("hypothesis", "reference"))
+                of = table[(table.model == run.model) & (table.seed == str(run.seed)) & (table.bin == "all")]
+                of = of[(of.test_set == test_set) & (of.decoding == decoding)]
+                cased, lower = of.iloc[0], of.iloc[1]
+                assert cased.bleu == BLEU().corpus_score(hypotheses, [references]).score
+                assert lower.bleu == BLEU(lowercase=True).corpus_score(hypotheses, [references]).score
+                assert cased.chrf == CHRF().corpus_score(hypotheses, [references]).score
+
+
+def test_failed_and_missing_runs_have_a_row_and_stop_nothing(study):
+    missing = study.runs[0]
+    (missing.folder / "fit.json").unlink()
+    score("trial")
+    runs = pd.read_csv(study.results_folder / "runs.csv")
+    assert list(runs.columns) == [
+        *("study", "corpus", "model", "seed", "status", "stopped_by", "parameters", "target_tokens"),
+        *("train_seconds", "tokens_per_second", "best_validation_loss", "best_validation_bleu"),
+        *("peak_memory_bytes", "device", "threads", "precision", "commit"),
+    ]
+    status = {(row.model, row.seed): (row.status, row.stopped_by) for row in runs.itertuples()}
+    assert status["fancy", 2] == ("failed", "error: loss is not finite")
+    assert status[missing.model, missing.seed][0] == "missing"
+    assert status["fancy", 1] == ("finished", "budget")
+    # whole numbers stay whole beside empty cells
+    assert ",1000,6000," in (study.results_folder / "runs.csv").read_text()
+    systems = pd.read_parquet(study.results_folder / "sentences.parquet")[["model", "seed"]].drop_duplicates()
+    assert len(systems) == 2
+
+
+def test_no_run_at_all_gives_empty_tables_with_their_columns(study):
+    for run in study.runs:
+        (run.folder / "fit.json").unlink()
+    score("trial")
+    sentences = pd.read_parquet(study.results_folder / "sentences.parquet")
+    assert len(sentences) == 0
+    assert score_table(sentences, study.bins, study="trial").empty
+    assert len(pd.read_csv(study.results_folder / "runs.csv")) == 4
+
+
+def test_curves_hold_the_validations(study):
+    score("trial")
+    curves = pd.read_csv(study.results_folder / "curves.csv")
+    assert len(curves) == 2 * 4
+    own = curves[(curves.model == "plain") & (curves.seed == 1)]
+    assert own.target_tokens.tolist() == [1000, 2000]
+    assert own.train_seconds.tolist() == [1.6, 3.1]
+    assert own.validation_bleu.tolist() == [12.5, 15.5]
+
+
+def test_provenance_says_where_every_run_came_from(study):
+    score("trial")
+    provenance = json.loads((study.results_folder / "provenance.json").read_text())
+    assert len(provenance["runs"]) == 4
+    run = provenance["runs"][0]
+    assert run["config"]["model"]["init_args"] == {"dim": 64}
+    assert run["command"] == f"lit-nmt fit --config {study.runs[0].folder}/fit.yaml"
+    assert run["versions"] == {"torch": "2"}
+    assert run["translations"]["market.beam5"]["sentences_per_second"] == 12.5
+    assert "case:lc" in provenance["signatures"]["lc"]
+
+
+def test_examples_are_the_same_sentences_for_every_model_from_every_bin(study):
+    score("trial")
+    text = (study.results_folder / "examples.jsonl").read_text(encoding="utf-8")
+    examples = pd.DataFrame([json.loads(line) for line in text.split("\n") if line])
+    assert examples.redistribute.all()
+    assert set(examples.groupby("model").seed.agg(lambda seeds: tuple(set(seeds)))) == {(1,)}
+    ids = examples.groupby(["test_set", "decoding", "model"]).id.agg(tuple)
+    assert ids.groupby("test_set").nunique().eq(1).all()
+    shown = examples[(examples.test_set == "market") & (examples.decoding == "beam5") & (examples.model == "plain")]
+    assert (shown.source_words <= 10).sum() == 8
+    assert (shown.source_words > 10).sum() == 8
+    assert examples.reference.str.contains(SEPARATORS, regex=False).any()
+
+
+def test_scoring_twice_gives_the_same_bytes(study):
+    score("trial")
+    before = {path.name: path.read_bytes() for path in study.results_folder.iterdir()}
+    score("experiments/studies/trial.yaml")
+    after = {path.name: path.read_bytes() for path in study.results_folder.iterdir()}
+    assert before.keys() == {
+        "sentences.parquet",
+        "runs.csv",
+        "curves.csv",
+        "provenance.json",
+        "examples.jsonl",
+    }
+    assert before == after
+
+
+def test_a_translation_that_is_missing_is_told_and_left_out(study, capsys):
+    path = study.runs[0].folder / "translations" / "market.greedy.jsonl"
+    path.unlink()
+    score("trial")
+    assert f"{path} is missing" in capsys.readouterr().err
+    sentences = pd.read_parquet(study.results_folder / "sentences.parquet")
+    assert len(sentences) == 3 * 2 * sum(TEST_SETS.values()) - TEST_SETS["market"]
+
+
+def test_runs_that_translated_another_text_are_refused_before_anything_is_written(study):
+    run = study.runs[1]
+    rows = read_translations(run.folder, "market", "beam5")
+    rows[3]["reference"] = "another sentence"
+    write_translations(run.folder, "market", "beam5", rows)
+    with pytest.raises(UserError, match=r"market\.beam5\.jsonl: 40 sentences, not those of .*market\.greedy\.jsonl"):
+        score("trial")
+    assert not study.results_folder.exists()
+
+
+def test_a_broken_translation_file_is_named_with_its_line(study):
+    path = study.runs[0].folder / "translations" / "market.beam5.jsonl"
+    lines = path.read_text(encoding="utf-8").split("\n")
+    path.write_text("\n".join([*lines[:4], '{"id": 4, "source": "cut of']), encoding="utf-8")
+    with pytest.raises(UserError, match=r"market\.beam5\.jsonl, line 5: no translation"):
+        score("trial")
+
+
+def test_a_study_of_studies_scores_each(study):
+    Path("experiments/studies/whole.yaml").write_text(yaml.safe_dump({"title": "Whole", "includes": ["trial"]}))
+    score("whole")
+    assert (study.results_folder / "sentences.parquet").is_file()
