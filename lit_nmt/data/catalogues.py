@@ -19,9 +19,7 @@ from lit_nmt.errors import UserError
 from lit_nmt.files import replacing
 
 
-def fetch_mtdata(
-    identifier: str, source: str, target: str, instead: str, progress: bool = True
-) -> tuple[Path, Path]:
+def fetch_mtdata(identifier: str, source: str, target: str, instead: str, progress: bool = True) -> tuple[Path, Path]:
     """Two files of aligned lines, (source, target), of a data set of mtdata; fetched once.
 
     Args:
@@ -45,9 +43,7 @@ def fetch_mtdata(
     return files
 
 
-def _export(
-    identifier: str, source: str, target: str, files: tuple[Path, Path], instead: str, progress: bool
-) -> None:
+def _export(identifier: str, source: str, target: str, files: tuple[Path, Path], instead: str, progress: bool) -> None:
     try:
         import mtdata
         from mtdata.cache import Cache
@@ -57,8 +53,7 @@ def _export(
         from mtdata.parser import Parser
     except ImportError:
         raise UserError(
-            f"mtdata data set {identifier}: mtdata is not installed; `pip install 'lit-nmt[mtdata]'`, "
-            f"{instead}"
+            f"mtdata data set {identifier}: mtdata is not installed; `pip install 'lit-nmt[mtdata]'`, {instead}"
         ) from None
     entries = Index.get_instance().entries
     try:
@@ -71,8 +66,7 @@ def _export(
     matches, swapped = BCP47Tag.check_compat_swap((bcp47(source), bcp47(target)), entry.did.langs)
     if not matches:
         raise UserError(
-            f"mtdata data set {identifier}: its languages are {entry.did.lang_str}, "
-            f"{source}-{target} expected"
+            f"mtdata data set {identifier}: its languages are {entry.did.lang_str}, {source}-{target} expected"
         )
     try:
         # mtdata has no error of its own for a failed download, a status code or a damaged archive.
@@ -84,9 +78,7 @@ def _export(
             open(beside_source, "wb") as source_file,
             open(beside_target, "wb") as target_file,
         ):
-            for segment in tqdm(
-                segments, desc=identifier, unit=" pairs", unit_scale=True, disable=not progress
-            ):
+            for segment in tqdm(segments, desc=identifier, unit=" pairs", unit_scale=True, disable=not progress):
                 if len(segment) < 2:
                     continue
                 first, second = ((text or "").replace("\n", " ") + "\n" for text in segment[:2])
@@ -111,8 +103,7 @@ def fetch_sacrebleu(test_set: str, source: str, target: str, instead: str) -> tu
     if test_set not in DATASETS:
         near = [name for name in DATASETS if name.startswith(test_set[:5])] or list(DATASETS)
         raise UserError(
-            f"sacreBLEU test set {test_set}: unknown; there are {', '.join(sorted(near))} "
-            f"(`sacrebleu --list`)"
+            f"sacreBLEU test set {test_set}: unknown; there are {', '.join(sorted(near))} (`sacrebleu --list`)"
         )
     pairs = DATASETS[test_set].langpairs
     direction = next((pair for pair in (f"{source}-{target}", f"{target}-{source}") if pair in pairs), None)

@@ -81,9 +81,7 @@ class SplitConfig:
         for entry in dataclasses.fields(self):
             if entry.name in ("kind", "limit", *_KEYS[self.kind]):
                 continue
-            default = (
-                entry.default if entry.default_factory is dataclasses.MISSING else entry.default_factory()
-            )
+            default = entry.default if entry.default_factory is dataclasses.MISSING else entry.default_factory()
             if getattr(self, entry.name) != default:
                 raise UserError(
                     f"{where}.{entry.name}: means nothing to kind {self.kind!r}, which reads "
@@ -117,7 +115,7 @@ class SubwordsConfig:
     algorithm: Literal["unigram", "bpe"] = "unigram"
     normalization: Literal["nmt_nfkc", "nfkc", "identity"] = "nmt_nfkc"
     character_coverage: float = 0.9999
-    sample_pairs: int = 200_000
+    sample_pairs: int = 50_000
 
 
 @dataclass
@@ -187,9 +185,7 @@ class CorpusConfig:
         for name, split in self.splits.items():
             place = f"{where}.splits.{name}"
             split.check(place)
-            if split.kind == "holdout" and (
-                split.of not in self.splits or self.splits[split.of].kind == "holdout"
-            ):
+            if split.kind == "holdout" and (split.of not in self.splits or self.splits[split.of].kind == "holdout"):
                 raise UserError(f"{place}.of: {split.of!r} is no split of this corpus with text of its own")
             for side in (self.source, self.target):
                 if split.kind == "download" and side not in split.sha256:

@@ -18,6 +18,8 @@ DOWNLOADS = Path("data/downloads")
 _TRIES = 3
 _TIMEOUT_SECONDS = 30
 _CHUNK_BYTES = 1 << 16
+# What a connection that breaks off may raise, before its answer or in it.
+_BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
 def download(address: str, sha256: str, folder: Path, instead: str, progress: bool = True) -> Path:
@@ -74,7 +76,7 @@ class _Resuming:
             try:
                 self._fetch_rest(url)
                 break
-            except (requests.ConnectionError, requests.Timeout):
+            except _BROKEN:
                 if not tries_left:
                     raise
         self._partial.replace(output_file)
@@ -116,6 +118,6 @@ def _reason(error: requests.RequestException) -> str:
         return f"{error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):
         return f"no answer within {_TIMEOUT_SECONDS} s"
-    if isinstance(error, requests.ConnectionError):
+    if isinstance(error, _BROKEN):
         return "no connection, or it broke off"
     return " ".join(str(error).split())

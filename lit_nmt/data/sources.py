@@ -88,9 +88,7 @@ def _places(config: CorpusConfig, name: str, language: str) -> list[Path]:
 
 
 def _wanted(config: CorpusConfig, name: str) -> str:
-    source, target = (
-        f"{config.mirror}/{_file(config, name, side)}" for side in (config.source, config.target)
-    )
+    source, target = (f"{config.mirror}/{_file(config, name, side)}" for side in (config.source, config.target))
     return f"{source} and {target}"
 
 

@@ -74,9 +74,7 @@ def read_lines(path: Path) -> Iterator[str]:
                 yield (line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line).decode("utf-8")
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
-        raise UserError(
-            f"{path}, line {number}: byte 0x{byte:02x} is not UTF-8; convert the file to UTF-8"
-        ) from None
+        raise UserError(f"{path}, line {number}: byte 0x{byte:02x} is not UTF-8; convert the file to UTF-8") from None
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(
             f"{path}: the gzip file is damaged or cut short after line {number} ({error}); get it again"
