@@ -1,0 +1,304 @@
+"""Runs the measuring protocol: which windows are timed in which order, and what a row of the table is made
+of."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import product
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from lit_nmt.data.batching import Batch
+from lit_nmt.data.prepared import PreparedCorpus
+from lit_nmt.errors import UserError
+from lit_nmt.fit import commit, machine, peak_memory_bytes
+from lit_nmt.machine import FreshProcesses
+from lit_nmt.overhead import outside_share
+from lit_nmt.studies import DATA
+from lit_nmt.throughput import Settings
+from lit_nmt.timing import (
+    Spread,
+    alternate,
+    fastest_product,
+    time_product,
+    time_window,
+)
+from lit_nmt.workloads import (
+    Rig,
+    Subject,
+    Workload,
+    batches_of_corpus,
+    batches_of_length,
+    by_size,
+    padding_share,
+)
+
+WARMUP_CALLS = 2
+"""Calls before the first that counts."""
+
+DECODED_BATCHES = 8
+"""Batches of a corpus that a window of decoding goes through, at most: enough for all its lengths."""
+
+Row = dict[str, Any]
+
+
+def with_device(settings: Settings) -> Settings:
+    """The settings with "auto" decided.
+
+    Raises:
+        UserError: a GPU is asked for and there is none.
+    """
+    has_gpu = torch.cuda.is_available()
+    if settings.device == "cuda" and not has_gpu:
+        raise UserError("device: found cuda, but torch sees no GPU; expected cpu")
+    return replace(settings, device="cuda" if settings.device != "cpu" and has_gpu else "cpu")
+
+
+def subjects_of(fragments: dict[str, dict[str, Any]], settings: Settings, vocabulary_size: int) -> list[Subject]:
+    """The models to measure, in each precision.
+
+    Args:
+        fragments: LightningCLI fragments with `model` and, maybe, `trainer`, by the models' names.
+        settings: what to measure.
+        vocabulary_size: joint subwords of all models.
+    """
+    subjects = []
+    for name, fragment in fragments.items():
+        trainer = fragment.get("trainer") or {}
+        for precision in settings.precisions or [trainer.get("precision") or "32-true"]:
+            clip = trainer.get("gradient_clip_val")
+            subject = Subject(name, fragment["model"], vocabulary_size, clip, str(precision), settings.device)
+            subjects.append(subject)
+    return subjects
+
+
+@dataclass
+class Trial:
+    """A workload and what was measured of it.
+
+    Attributes:
+        workload: what was timed.
+        peak_memory_bytes: of a process that did nothing else; None where not measured.
+        seconds_a_token: after warm-up, roughly.
+        seconds: of each window.
+        outside_share: of the loop around a training step; None where not measured.
+    """
+
+    workload: Workload
+    peak_memory_bytes: int | None
+    seconds_a_token: float
+    seconds: list[float] = field(default_factory=list)
+    outside_share: float | None = None
+
+    def estimate(self, steps: int) -> float:
+        """Seconds of a window, roughly."""
+        return self.seconds_a_token * tokens_in(self.workload.window(steps))
+
+
+def tokens_in(batches: Sequence[Batch]) -> int:
+    """Target tokens, EOS counted, padding not."""
+    return sum(int(batch.target_lengths.sum()) for batch in batches)
+
+
+def measure(
+    subjects: Sequence[Subject],
+    settings: Settings,
+    corpus: PreparedCorpus | None,
+    fresh: FreshProcesses | None,
+) -> tuple[list[Row], dict[str, Any]]:
+    """Measures everything that the settings ask for.
+
+    Args:
+        subjects: the models.
+        settings: what to measure.
+        corpus: on whose own lengths to measure, too.
+        fresh: where to measure peak memory; None: not measured.
+
+    Returns:
+        The rows of throughput.csv, and what else is to be known about the measurement.
+    """
+    device = torch.device(settings.device)
+    threads, products_precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    _set_up_as_fit(settings.threads)
+    hardware = machine(device)
+    skipped: list[str] = []
+    try:
+        groups = warm_up(subjects, settings, corpus, fresh, skipped)
+        products = fastest_product(device)
+        steps = affordable_steps([trial for group in groups for trial in group], settings)
+        time_windows(groups, steps, settings)
+        if corpus and settings.loop_steps:
+            for trial in (trial for group in groups for trial in group):
+                if trial.workload.phase == "train" and trial.workload.source_length is None:
+                    trial.outside_share = outside_share(
+                        trial.workload.subject, corpus, settings.target_tokens, settings.loop_steps
+                    )
+        # the device may have been slower at first, or later: the yardstick is its best
+        products.append(time_product(device, products[0].size, products[0].precision))
+        products.sort(key=lambda product: -product.flops_per_second)
+        rows = [
+            row(trial, steps, settings, products[0].flops_per_second, hardware["device"])
+            for group in groups
+            for trial in group
+        ]
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(products_precision)
+    environment = {
+        **hardware,
+        "commit": commit(),
+        "threads": settings.threads,
+        "steps_in_a_window": steps,
+        "fastest_product": vars(products[0]),
+        "products": [vars(product) for product in products],
+        "peak_memory": "allocated on the device" if device.type == "cuda" else "resident, of a process of its own",
+        "skipped": skipped,
+    }
+    return rows, environment
+
+
+def warm_up(
+    subjects: Sequence[Subject],
+    settings: Settings,
+    corpus: PreparedCorpus | None,
+    fresh: FreshProcesses | None,
+    skipped: list[str],
+) -> list[list[Trial]]:
+    """Measures peak memory, builds every workload and runs it a few times.
+
+    Args:
+        subjects: as in `measure`.
+        settings: as in `measure`.
+        corpus: as in `measure`.
+        fresh: as in `measure`.
+        skipped: gets a line for each workload that its model cannot do, as a sentence too long for it.
+
+    Returns:
+        For each phase and length the models' trials, which are to be timed in alternation.
+    """
+    rigs = [Rig(subject, max(settings.lengths, default=16)) for subject in subjects]
+    lengths = [*settings.lengths, *([None] if corpus else [])]
+    groups = []
+    with tqdm(total=len(settings.phases) * len(lengths) * len(rigs), desc="warm-up", disable=None) as bar:
+        for phase, length in product(settings.phases, lengths):
+            batches = batches_for(phase, length, settings, corpus, subjects[0].vocabulary_size)
+            group = []
+            for rig in rigs:
+                try:
+                    memory = None
+                    if fresh:
+                        memory = fresh.call(peak_memory_of, rig.subject, phase, length, settings)
+                    group.append(_warmed_up(rig.workload(phase, length, batches), memory))
+                except (RuntimeError, ValueError, IndexError, MemoryError) as error:
+                    at = f"{length} subwords" if length else "the corpus"
+                    skipped.append(f"{rig.subject.name}, {phase}, {at}: {error}")
+                    print(f"lit-nmt: not measured: {skipped[-1]}", file=sys.stderr)
+                bar.update()
+            groups.append(group)
+    return groups
+
+
+def _set_up_as_fit(threads: int) -> None:
+    """Sets what `lit-nmt fit` sets for the whole process."""
+    torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("high")
+
+
+def _warmed_up(workload: Workload, memory: int | None) -> Trial:
+    device = torch.device(workload.subject.device)
+    batch = workload.batches[0]
+    seconds = [time_window([partial(workload.call, batch)], device) for _ in range(WARMUP_CALLS)]
+    return Trial(workload, memory, seconds[-1] / tokens_in([batch]))
+
+
+def batches_for(
+    phase: str, length: int | None, settings: Settings, corpus: PreparedCorpus | None, vocabulary_size: int
+) -> list[Batch]:
+    """The batches that a window goes through: of one length, or with `None` of a corpus's own lengths."""
+    if length is not None:
+        return batches_of_length(length, settings.target_tokens, vocabulary_size)
+    assert corpus is not None
+    count = settings.steps if phase == "train" else DECODED_BATCHES
+    return batches_of_corpus(corpus, phase, settings.target_tokens, count)
+
+
+def peak_memory_of(subject: Subject, phase: str, length: int | None, settings: Settings) -> int:
+    """The peak memory in bytes of this process after it has worked on the largest batches; to be called in a
+    fresh one.
+
+    Raises:
+        RuntimeError: the model cannot do it.
+    """
+    _set_up_as_fit(settings.threads)
+    corpus = PreparedCorpus.open(DATA / settings.corpus) if settings.corpus else None
+    batches = by_size(batches_for(phase, length, settings, corpus, subject.vocabulary_size))
+    workload = Rig(subject).workload(phase, length, batches)
+    for number in range(WARMUP_CALLS + 1):
+        workload.call(workload.batches[number % len(workload.batches)])
+    return peak_memory_bytes(torch.device(subject.device))
+
+
+def affordable_steps(trials: Sequence[Trial], settings: Settings) -> int:
+    """Steps in a window, the same for all, with which all windows together take no more than
+    `max_seconds`."""
+    seconds = settings.windows * sum(trial.estimate(settings.steps) for trial in trials)
+    if settings.max_seconds is None or seconds <= settings.max_seconds:
+        return settings.steps
+    return max(1, int(settings.steps * settings.max_seconds / seconds))
+
+
+def time_windows(groups: Sequence[Sequence[Trial]], steps: int, settings: Settings) -> None:
+    """Times all trials, those of a group in alternation."""
+    device = torch.device(settings.device)
+    total = settings.windows * sum(trial.estimate(steps) for group in groups for trial in group)
+    form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
+    with tqdm(total=total, bar_format=form, disable=None) as bar:
+        for group in groups:
+            windows = [[partial(t.workload.call, batch) for batch in t.workload.window(steps)] for t in group]
+            for index, seconds in alternate(windows, settings.windows, device):
+                trial = group[index]
+                trial.seconds.append(seconds)
+                bar.set_description(f"{trial.workload.subject.name}, {trial.workload.phase}", refresh=False)
+                bar.update(trial.estimate(steps))
+
+
+def row(trial: Trial, steps: int, settings: Settings, fastest: float, device: str) -> Row:
+    """A row of throughput.csv.
+
+    Args:
+        trial: with its windows timed.
+        steps: in a window.
+        settings: as in `measure`.
+        fastest: FLOP/s of the fastest matrix product.
+        device: its name.
+    """
+    workload, spread = trial.workload, Spread.of(trial.seconds)
+    batches = workload.window(steps)
+    tokens = tokens_in(batches)
+    sentences = sum(len(batch.source) for batch in batches)
+    flops = workload.flops(batches)
+    return {
+        "model": workload.subject.name,
+        "phase": workload.phase,
+        "corpus": settings.corpus,
+        "source_length": workload.source_length,
+        "tokens_per_second": f"{tokens / spread.median:.1f}",
+        "low": f"{tokens / spread.high:.1f}",
+        "high": f"{tokens / spread.low:.1f}",
+        "windows": spread.windows,
+        "sentences_per_second": f"{sentences / spread.median:.2f}",
+        "peak_memory_bytes": trial.peak_memory_bytes,
+        "flops_per_token": round(flops / tokens),
+        "utilisation": f"{flops / spread.median / fastest:.4g}",
+        "padding_share": f"{padding_share(batches, workload.phase):.4f}",
+        "outside_share": trial.outside_share if trial.outside_share is None else f"{trial.outside_share:.4f}",
+        "parameters": sum(parameter.numel() for parameter in workload.model.parameters()),
+        "device": device,
+        "threads": settings.threads,
+        "precision": workload.subject.precision,
+    }

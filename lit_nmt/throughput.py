@@ -1,0 +1,243 @@
+"""The measuring protocol: how fast models train and translate, what they take of memory and of the machine.
+
+All models are measured in one process, in alternation, on batches that are the same for all: first each is
+warmed up, then each is timed for a window of many steps, then all again, until every model has its windows. A
+figure is the median over windows, its spread the slowest and the fastest window. Tokens are target tokens,
+EOS counted, padding not. Peak memory is that of a process which does nothing but the one phase of the one
+model. Utilisation relates the model's own operations to the fastest matrix product that the device managed in
+the same minutes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sys
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from lit_nmt.configuration import read_yaml
+from lit_nmt.data.prepared import PreparedCorpus
+from lit_nmt.errors import UserError
+from lit_nmt.files import write_json, write_text
+from lit_nmt.machine import BUSY_CORES, FreshProcesses, cores_busy_with_others, machine_to_itself
+from lit_nmt.studies import DATA, MODELS, RUNS, Study, load_study, read_model
+
+COLUMNS = [
+    "model",
+    "phase",
+    "corpus",
+    "source_length",
+    "tokens_per_second",
+    "low",
+    "high",
+    "windows",
+    "sentences_per_second",
+    "peak_memory_bytes",
+    "flops_per_token",
+    "utilisation",
+    "padding_share",
+    "outside_share",
+    "parameters",
+    "device",
+    "threads",
+    "precision",
+]
+PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured, and how long.
+
+    Attributes:
+        corpus: the prepared corpus on whose own lengths models are measured, too; None: on none.
+        lengths: of source and target in subwords, EOS counted.
+        phases: "train", "decode-greedy", "decode-beam<hypotheses>".
+        target_tokens: in a batch.
+        windows: measured for each model, phase and length.
+        steps: in a window, at least.
+        max_seconds: for all windows together; where they would take longer, all get fewer steps, in
+            proportion.
+        precisions: in Lightning's words; each model is measured in each. Empty: in the one that it trains in.
+        threads: of the processor.
+        device: "cpu", "cuda", or "auto": a GPU if there is one.
+        peak_memory: whether to measure it, which takes a process for every row.
+        loop_steps: of a real training, timed beside as many bare steps for `outside_share`; 0: not measured.
+    """
+
+    corpus: str | None = None
+    lengths: list[int] = field(default_factory=list)
+    phases: list[str] = field(default_factory=lambda: ["train", "decode-greedy", "decode-beam5"])
+    target_tokens: int = 2048
+    windows: int = 5
+    steps: int = 20
+    max_seconds: float | None = None
+    precisions: list[str] = field(default_factory=list)
+    threads: int = 1
+    device: str = "auto"
+    peak_memory: bool = True
+    loop_steps: int = 0
+
+
+def bench(
+    targets: list[str],
+    corpus: str | None = None,
+    lengths: list[int] | None = None,
+    phases: list[str] | None = None,
+    target_tokens: int | None = None,
+    windows: int | None = None,
+    steps: int | None = None,
+    max_seconds: float | None = None,
+    precisions: list[str] | None = None,
+    threads: int | None = None,
+    device: str | None = None,
+    peak_memory: bool = True,
+    loop_steps: int | None = None,
+    vocabulary_size: int = 8000,
+) -> None:
+    """Measures throughput, memory and utilisation of a study's models, or of single models, in alternation.
+
+    Writes throughput.csv and environment.json to runs/bench/STUDY, or runs/bench/models. Waits until no other
+    benchmark runs on this machine.
+
+    Args:
+        targets: a study's name or path; or models, by name or path of their YAML.
+        corpus: the prepared corpus on whose own lengths models are measured, too (default: the study's).
+        lengths: of source and target in subwords, the end of sentence counted.
+        phases: train, decode-greedy, decode-beam5 or another beam.
+        target_tokens: in a batch.
+        windows: measured for each model, phase and length.
+        steps: in a window, at least.
+        max_seconds: for all windows together; where they would take longer, all get fewer steps, in
+            proportion.
+        precisions: as 32-true, bf16-mixed, bf16-true; each model is measured in each (default: what it trains
+            in).
+        threads: of the processor (default: the study's).
+        device: cpu or cuda (default: a GPU if there is one).
+        peak_memory: measure it, which takes a process for every row.
+        loop_steps: of a real training, timed beside as many bare steps, to tell the time spent outside the
+            model.
+        vocabulary_size: of models measured without a corpus.
+    """
+    given: dict[str, Any] = {
+        "corpus": corpus,
+        "lengths": lengths,
+        "phases": phases,
+        "target_tokens": target_tokens,
+        "windows": windows,
+        "steps": steps,
+        "max_seconds": max_seconds,
+        "precisions": precisions,
+        "threads": threads,
+        "device": device,
+        "peak_memory": peak_memory,
+        "loop_steps": loop_steps,
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    studies = [target for target in targets if _is_study(target)]
+    if not studies:
+        settings = replace(Settings(lengths=[8, 32, 128]), **given)
+        fragments = {Path(target).stem: read_model(target) for target in targets}
+        _measure_into(RUNS / "bench" / "models", fragments, settings, vocabulary_size)
+        return
+    if len(targets) > 1:
+        raise UserError(
+            f"{studies[0]}: a study is measured alone; found {len(targets)} targets, expected it or models"
+        )
+    parts = [part for part in load_study(studies[0]).parts if part.bench]
+    if not parts:
+        raise UserError(f"{studies[0]}: no key `bench` in this study; add one that says what to measure")
+    for part in parts:
+        fragments, settings = _of_study(part, given)
+        _measure_into(part.bench_folder, fragments, settings, vocabulary_size)
+
+
+def _check(settings: Settings) -> None:
+    """Refuses what cannot be measured, in one line."""
+    for name in ("target_tokens", "windows", "steps", "threads"):
+        if getattr(settings, name) < 1:
+            raise UserError(f"{name}: found {getattr(settings, name)}, expected 1 or more")
+    if not settings.lengths and not settings.corpus:
+        raise UserError("lengths: none found, expected some, or a corpus whose lengths to measure on")
+    if min(settings.lengths, default=2) < 2:
+        raise UserError(
+            f"lengths: found {min(settings.lengths)}, expected 2 or more: a subword and the sentence's end"
+        )
+    for phase in settings.phases:
+        if not re.fullmatch("train|decode-(greedy|beam[1-9][0-9]*)", phase):
+            raise UserError(f"phases: found {phase!r}, expected train, decode-greedy, or decode-beam and its size")
+    for precision in settings.precisions:
+        if precision not in PRECISIONS:
+            raise UserError(f"precisions: found {precision!r}, expected {', '.join(PRECISIONS)}")
+    if settings.device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device: found {settings.device!r}, expected auto, cpu or cuda")
+
+
+def _is_study(target: str) -> bool:
+    """Whether a target means a study: a YAML without a model in it, or a name that no model has."""
+    if target.endswith((".yaml", ".yml")):
+        return "model" not in read_yaml(Path(target))
+    return not (MODELS / f"{target}.yaml").is_file()
+
+
+def _of_study(study: Study, given: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], Settings]:
+    """The resolved configurations of a study's models by name, and what to measure."""
+    assert study.bench is not None
+    known = {entry.name for entry in fields(Settings)}
+    told = {key: value for key, value in vars(study.bench).items() if key in known and value is not None}
+    told = {"threads": study.threads, "corpus": next(iter(study.corpora)), **told, **given}
+    runs = {run.model: run for run in reversed(study.runs) if run.corpus == told["corpus"]}
+    if not runs:
+        raise UserError(f"{study.path}: bench: no corpus {told['corpus']!r} in this study")
+    names = study.bench.models or list(study.models)
+    return {name: runs[name].config for name in names}, Settings(**told)
+
+
+def _measure_into(
+    folder: Path, fragments: dict[str, dict[str, Any]], settings: Settings, vocabulary_size: int
+) -> None:
+    """Measures models and writes the table.
+
+    Args:
+        folder: for the results.
+        fragments: LightningCLI fragments with `model` and, maybe, `trainer`, by the models' names.
+        settings: what to measure.
+        vocabulary_size: where there is no corpus.
+    """
+    _check(settings)
+    prepared = PreparedCorpus.open(DATA / settings.corpus) if settings.corpus else None
+    with machine_to_itself():
+        others = cores_busy_with_others()
+        warning = None
+        if others > BUSY_CORES:
+            warning = f"other processes kept {others:.1f} cores busy before the benchmark; figures may be too low"
+            print(f"lit-nmt: {warning}", file=sys.stderr)
+        with FreshProcesses("lit_nmt.measuring") if settings.peak_memory else nullcontext() as fresh:
+            # imported here, beside the other process: torch takes seconds
+            from lit_nmt import measuring
+
+            size = prepared.vocabulary_size if prepared else vocabulary_size
+            settings = measuring.with_device(settings)
+            subjects = measuring.subjects_of(fragments, settings, size)
+            rows, environment = measuring.measure(subjects, settings, prepared, fresh)
+    if not rows:
+        raise UserError(f"{folder}: nothing could be measured: {'; '.join(environment['skipped'])}")
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_json(
+        folder / "environment.json",
+        {
+            "settings": asdict(settings),
+            "cores_busy_with_others": round(others, 2),
+            "warning": warning,
+            **environment,
+        },
+    )
+    write_text(folder / "throughput.csv", table.getvalue())
+    print(f"{folder / 'throughput.csv'}: {len(rows)} rows")
