@@ -1,0 +1,264 @@
+"""The verb `report`: from a study's results to its pages, the same bytes each time.
+
+Results come from `score` and `bench`; with `--from` from a results folder alone, without runs, corpora or the
+study's YAML. A shareable report holds no text of corpora that may not be passed on.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lit_nmt.claims import criterion_commit, judge
+from lit_nmt.configuration import build
+from lit_nmt.errors import UserError
+from lit_nmt.evaluation import comparison_table, score_table
+from lit_nmt.files import replacing, write_json, write_text
+from lit_nmt.report import words
+from lit_nmt.report.overview import make_report
+from lit_nmt.report.page import Entry, render_html, render_index, render_markdown
+from lit_nmt.report.tables import Results, add_chrf_intervals, copy_file, read_results, write_table
+from lit_nmt.studies import REPORTS, Study, load_study
+
+PUBLISHED = REPORTS / "published"
+SHAREABLE = "shareable"
+COPIED = ("study.json", "provenance.json", "environment.json", "sentences.parquet", "runs.csv", "curves.csv")
+EXTRA = ("name", "planned", "corpus_details", "model_details", "criterion_commit")
+"""Keys of study.json that no study YAML has."""
+
+
+def report(study: str, from_: Path | None = None, shareable: bool = False, publish: bool = False) -> None:
+    """Draws a study's pages and tables: reports/STUDY/index.html, report.md, figures and results.
+
+    Args:
+        study: the name of a study in experiments/studies, or the path of a study YAML.
+        from_: draw from this results folder alone; its report is made again in the folder above it.
+        shareable: leave out the text of corpora that may not be passed on; written to reports/STUDY/shareable.
+        publish: a shareable report, written to reports/published/STUDY to be committed.
+    """
+    if from_ is not None:
+        name = Path(study).stem if study.endswith((".yaml", ".yml")) else study
+        folder = Path(from_)
+        known = read_results(folder).study.get("name")
+        if known != name:
+            raise UserError(f"{folder}: holds results of the study {known}, not {name}; name that study or folder")
+        home = folder.parent if folder.name == "results" else REPORTS / name
+        destination = _destination(name, home, shareable, publish)
+        _make(folder, destination, shareable or publish)
+    else:
+        loaded = load_study(study)
+        for part in loaded.parts:
+            _gather(part)
+            destination = _destination(part.name, part.report_folder, shareable, publish)
+            _make(part.results_folder, destination, shareable or publish)
+        if loaded.includes:
+            destination = _destination(loaded.name, loaded.report_folder, shareable, publish)
+            _write_parts(loaded, destination)
+    # What is published changes only when something is published.
+    for top in [REPORTS, *([PUBLISHED] if PUBLISHED in destination.parents else [])]:
+        write_text(top / "index.html", render_index("Reports", _entries(top)))
+
+
+def _destination(name: str, home: Path, shareable: bool, publish: bool) -> Path:
+    if publish:
+        return PUBLISHED / name
+    # Beside the full report, whose results must stay whole; a shareable one is made again in its place.
+    already = (home / "results" / "left_out.json").exists()
+    return home / SHAREABLE if shareable and not already else home
+
+
+def _gather(study: Study) -> None:
+    """Completes a study's results folder by what no other stage writes: the study itself, and its throughput."""
+    folder = study.results_folder
+    measured = [name for name in ("throughput.csv", "environment.json") if (study.bench_folder / name).is_file()]
+    if not measured and not (folder / "sentences.parquet").exists() and not (folder / "throughput.csv").exists():
+        raise UserError(
+            f"{folder}: no results of the study {study.name}, expected sentences.parquet or throughput.csv; run "
+            f"`lit-nmt score {study.name}` or `lit-nmt bench {study.name}` first"
+        )
+    for name in measured:
+        copy_file(study.bench_folder / name, folder / name)
+    write_json(folder / "study.json", describe_study(study))
+
+
+def describe_study(study: Study) -> dict[str, Any]:
+    """A study as plain values from which `restore_study` makes it again, and what else its pages say of it."""
+    content = {field.name: _plain(getattr(study, field.name)) for field in dataclasses.fields(study) if field.init}
+    details = {}
+    for name in study.corpora:
+        config = study.corpus_config(name)
+        details[name] = {
+            "source": config.source,
+            "target": config.target,
+            "redistribute": config.redistribute,
+        }
+    return {
+        "name": study.name,
+        **content,
+        "planned": [[run.corpus, run.model, run.seed] for run in study.runs],
+        "corpus_details": details,
+        "model_details": {run.model: describe_model(run.config["model"]["class_path"]) for run in study.runs},
+        "criterion_commit": criterion_commit(study),
+    }
+
+
+def restore_study(content: dict[str, Any], place: Path) -> Study:
+    """The study of a study.json; its path is only a name."""
+    study = build(Study, {key: value for key, value in content.items() if key not in EXTRA}, str(place))
+    study.path = Path(f"{content['name']}.yaml")
+    return study
+
+
+def describe_model(class_path: str) -> dict[str, str]:
+    """A model class's `title` and `paper`, read from its source, since importing it would import torch."""
+    module, _, name = class_path.rpartition(".")
+    found = {"class_path": class_path}
+    try:
+        spec = importlib.util.find_spec(module)
+        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8")) if spec and spec.origin else ast.Module([], [])
+    except (ImportError, OSError, SyntaxError, ValueError):
+        return found
+    for node in tree.body:
+        for line in node.body if isinstance(node, ast.ClassDef) and node.name == name else []:
+            targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+            target = targets[0]
+            value = getattr(line, "value", None)
+            if isinstance(target, ast.Name) and target.id in ("title", "paper") and isinstance(value, ast.Constant):
+                found[target.id] = str(value.value)
+    return found
+
+
+def _make(source: Path, destination: Path, shareable: bool) -> None:
+    """Computes the tables of a results folder, writes all of them to `destination`, and draws the pages."""
+    results = read_results(source)
+    place = source / "study.json"
+    if not results.study:
+        raise UserError(f"{place}: not there; expected the study itself, written by `lit-nmt report` beside runs")
+    study = restore_study(results.study, place)
+    folder = destination / "results"
+    for name in (*COPIED, "throughput.csv"):
+        if (source / name).exists():
+            copy_file(source / name, folder / name)
+    _write_examples(results, folder, shareable)
+    sentences = results["sentences"]
+    if len(sentences):
+        scores = score_table(sentences, study.bins, study=study.name, pooled=study.pooled)
+        scores = add_chrf_intervals(scores, sentences, study.bins, pooled=study.pooled)
+        write_table(folder / "scores.csv", scores)
+        pairs = study.comparisons or _against(study)
+        compared = comparison_table(sentences, pairs, study.bins, study=study.name, pooled=study.pooled)
+        write_table(folder / "comparisons.csv", compared)
+    tables = {name: frame for name, frame in read_results(folder).items() if len(frame)}
+    commit = (results.provenance.get("study") or {}).get("criterion_commit")
+    verdicts = judge(study, tables, commit or results.study.get("criterion_commit", ""))
+    write_table(folder / "claims.csv", verdicts)
+    _draw(read_results(folder), destination)
+
+
+def _against(study: Study) -> list[tuple[str, str]]:
+    """Every other model against the baseline, for a study that names no pairs."""
+    return [(name, study.baseline) for name in study.models if study.baseline and name != study.baseline]
+
+
+def _write_examples(results: Results, folder: Path, shareable: bool) -> None:
+    """Writes the examples that may stand here, and the number of those that may not."""
+    kept, left_out = results.examples, dict(results.left_out)
+    if shareable:
+        # A corpus that does not say so may not be passed on.
+        kept = [row for row in results.examples if row.get("redistribute") is True]
+        hidden = [row for row in results.examples if row.get("redistribute") is not True]
+        for corpus in {row["corpus"]: None for row in hidden}:
+            sentences = {(row["test_set"], row["id"]) for row in hidden if row["corpus"] == corpus}
+            left_out[corpus] = len(sentences)
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in kept]
+    write_text(folder / "examples.jsonl", "".join(lines))
+    if left_out or shareable:
+        write_json(folder / "left_out.json", left_out)
+    else:
+        (folder / "left_out.json").unlink(missing_ok=True)
+
+
+def _draw(results: Results, destination: Path) -> None:
+    content = make_report(results)
+    figures = destination / "figures"
+    drawn = set()
+    for panel in content.panels():
+        write_text(figures / f"{panel.name}.svg", panel.svg)
+        with replacing(figures / f"{panel.name}.png") as beside:
+            beside.write_bytes(panel.png)
+        drawn |= {f"{panel.name}.svg", f"{panel.name}.png"}
+    for path in sorted(figures.glob("*")):
+        if path.name not in drawn and path.suffix in (".svg", ".png"):
+            path.unlink()
+    write_text(destination / "report.md", render_markdown(content))
+    write_text(destination / "index.html", render_html(content))
+    print(f"{destination / 'index.html'}")
+
+
+def _write_parts(study: Study, destination: Path) -> None:
+    """The page of a study that is made of others: its parts, each with its state."""
+    write_json(destination / "results" / "study.json", {"name": study.name, **_plain(study)})
+    entries = [_entry(destination.parent / part.name, f"../{part.name}/index.html") for part in study.parts]
+    question = " ".join(study.question.split())
+    write_text(destination / "index.html", render_index(study.title, [("", entries)], question, "../index.html"))
+    lines = [f"# {study.title}", "", question, ""]
+    lines += [f"- [{entry.title}](../{entry.link.split('/')[1]}/report.md): {entry.state}" for entry in entries]
+    write_text(destination / "report.md", "\n".join(lines) + "\n")
+    print(f"{destination / 'index.html'}")
+
+
+def _entries(top: Path) -> list[tuple[str, list[Entry]]]:
+    """The reports in a folder, and under `reports` the published ones too."""
+    groups = [("", _entries_of(top, ""))]
+    if top == REPORTS and PUBLISHED.is_dir():
+        groups.append(("Published", _entries_of(PUBLISHED, "published/")))
+    return [(title, entries) for title, entries in groups if entries]
+
+
+def _entries_of(top: Path, prefix: str) -> list[Entry]:
+    folders = sorted(path.parent.parent for path in top.glob("*/results/study.json"))
+    return [
+        _entry(folder, f"{prefix}{folder.name}/index.html") for folder in folders if (folder / "index.html").exists()
+    ]
+
+
+def _entry(folder: Path, link: str) -> Entry:
+    if not (folder / "results").is_dir():
+        return Entry(link, folder.name, "", "not there yet")
+    results = read_results(folder / "results")
+    study = results.study
+    if study.get("includes"):
+        parts = words.listing(list(study["includes"]))
+        return Entry(link, str(study.get("title")), "", f"made of {parts}")
+    runs, verdicts = results["runs"], results["claims"]["verdict"]
+    state = [
+        words.sentence(words.count(len(study.get("models") or {}), "model")),
+        words.count(len(study.get("corpora") or {}), "corpus", "corpora"),
+        f"{int((runs['status'] == 'finished').sum())} of {len(runs)} runs finished" if len(runs) else "no runs",
+    ]
+    if len(verdicts):
+        said = words.listing([words.count(n, name, name) for name, n in _counts(verdicts).items()])
+        state.append(f"verdicts: {said}")
+    question = " ".join(str(study.get("question") or "").split())
+    return Entry(link, str(study.get("title") or folder.name), question, ", ".join(state))
+
+
+def _counts(verdicts: pd.Series) -> dict[str, int]:
+    return {name: int((verdicts == name).sum()) for name in dict.fromkeys(verdicts)}
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses, tuples and paths as what JSON has."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,299 @@
+"""The opening of a report: the answer in plain words, what calls for care, the verdicts, and what was compared."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+
+from lit_nmt.evaluation import ALL
+from lit_nmt.intervals import ENOUGH_SEEDS
+from lit_nmt.report import words
+from lit_nmt.report.content import Cell, Column, Group, Paragraph, Report, Section, Table
+from lit_nmt.report.origins import examples_section, sources_section
+from lit_nmt.report.quality import learning_section, length_section, quality_section
+from lit_nmt.report.speed import speed_section, spoken_setting
+from lit_nmt.report.tables import Results
+from lit_nmt.report.view import View, spoken_bin, spoken_decoding, spoken_test_set
+
+SYMBOLS = {"supported": "\N{CHECK MARK}", "refuted": "\N{MULTIPLICATION X}", "inconclusive": "?"}
+
+
+def make_report(results: Results) -> Report:
+    """Everything that a page says, from the tables alone."""
+    view = View.of(results)
+    name = str(results.study.get("name") or results.folder.parent.name)
+    return Report(
+        name,
+        str(results.study.get("title") or name),
+        " ".join(str(results.study.get("question") or "").split()),
+        summary(view),
+        warnings(view),
+        [
+            verdicts_section(view),
+            compared_section(view),
+            quality_section(view),
+            length_section(view),
+            learning_section(view),
+            speed_section(view),
+            examples_section(view),
+            sources_section(view),
+        ],
+    )
+
+
+def summary(view: View) -> list[str]:
+    """The outcome in a few sentences, each left out where its numbers are missing."""
+    paragraphs = []
+    for corpus in view.corpora:
+        sentences = [*_ranking_in_words(view, corpus), *_length_in_words(view, corpus)]
+        if sentences:
+            paragraphs.append(" ".join(sentences))
+    speed = _speed_in_words(view)
+    claims = view.results["claims"]
+    if len(claims):
+        counts = {name: int((claims["verdict"] == name).sum()) for name in SYMBOLS}
+        said = words.listing([words.count(n, name, name) for name, n in counts.items() if n])
+        judged = words.count(claims["claim"].nunique(), "claim")
+        speed.append(f"Of {words.count(len(claims), 'verdict')} on {judged}, {said}.")
+    if speed:
+        paragraphs.append(" ".join(speed))
+    return paragraphs or ["Nothing has been measured yet: this page fills as runs finish."]
+
+
+def warnings(view: View) -> list[str]:
+    """What a reader must know before believing the page: runs that failed or are missing, few seeds, unequal sizes."""
+    study, runs = view.results.study, view.results["runs"]
+    found = []
+    finished = runs[runs["status"] == "finished"]
+    planned = [(str(c), str(m), str(s)) for c, m, s in study.get("planned") or []]
+    have = set(zip(finished["corpus"], finished["model"], finished["seed"].astype(str), strict=True))
+    failed = runs[runs["status"] == "failed"]
+    if len(failed):
+        names = [f"{view.label(r.model)} on {r.corpus}, seed {r.seed} ({r.stopped_by})" for r in failed.itertuples()]
+        found.append(f"{words.sentence(words.count(len(names), 'run'))} failed: {'; '.join(names)}.")
+    lost = {(r.corpus, r.model, str(r.seed)) for r in failed.itertuples()}
+    missing = [run for run in planned if run not in have and run not in lost]
+    if missing:
+        text = f"{len(planned) - len(missing) - len(lost & set(planned))} of {len(planned)} planned runs have finished"
+        found.append(f"{text}; the others are not in this report.")
+    for corpus in view.corpora:
+        counts = finished[finished["corpus"] == corpus].groupby("model")["seed"].nunique()
+        if len(counts) and counts.min() < ENOUGH_SEEDS:
+            seeds = words.count(int(counts.min()), "seed")
+            found.append(f"Few seeds: {seeds} a model on {corpus}. Differences may be those of chance.")
+    tolerance = study.get("parameters_tolerance", 0.05)
+    for corpus in view.corpora:
+        sizes = runs[runs["corpus"] == corpus]["parameters"].dropna()
+        if len(sizes) and sizes.min() > 0 and sizes.max() / sizes.min() - 1 > tolerance + 1e-9:
+            share = words.number(100 * (sizes.max() / sizes.min() - 1), 0)
+            found.append(
+                f"On {corpus} the largest model has {share} % more parameters than the smallest; the study allows "
+                f"{words.number(100 * tolerance, 0)} %."
+            )
+    return found
+
+
+def verdicts_section(view: View) -> Section:
+    """Claims with their verdicts."""
+    claims = view.results["claims"]
+    if claims.empty:
+        text = "This study puts no claim on trial; its results are exploratory."
+        return Section("verdicts", "Verdicts", [Paragraph(text)])
+    groups = []
+    for claim, parts in claims.groupby("claim", sort=False):
+        rows = []
+        for row in parts.itertuples():
+            verdict = str(row.verdict)
+            rows.append(
+                [
+                    Cell(words.sentence(str(row.part))),
+                    Cell(f"{SYMBOLS.get(verdict, '')} {verdict}".strip(), tone=verdict),
+                    Cell(words.rounded(row.value), row.value, note=_bounds(row.low, row.high)),
+                    Cell(str(row.statistic)),
+                    Cell(str(row.evidence)),
+                ]
+            )
+        first = parts.iloc[0]
+        papers = "; ".join(dict.fromkeys(str(paper) for paper in parts["paper"] if paper))
+        criterion = f"Criterion ({_committed(str(first['criterion_commit']))}): {first['criterion']}"
+        groups.append(Group(rows, _titled(str(claim), papers), criterion))
+    columns = [
+        Column("where", number=False),
+        Column("verdict", number=False),
+        Column("value", hint="with its 95 % interval"),
+        Column("what was measured", number=False),
+        Column("evidence", number=False),
+    ]
+    note = "Everything else on this page is exploratory: no criterion was set for it beforehand."
+    return Section("verdicts", "Verdicts", [Table("Claims on trial", columns, groups, note)])
+
+
+def compared_section(view: View) -> Section:
+    """Models, parameters, corpora and budget."""
+    results = view.results
+    runs, study = results["runs"], results.study
+    blocks: list[Any] = []
+    if view.styles:
+        blocks.append(_models_table(view))
+    if view.corpora:
+        blocks.append(_corpora_table(view))
+    spent = runs[runs["status"] == "finished"]["target_tokens"].dropna()
+    budget = ((study.get("fit") or {}).get("data") or {}).get("target_tokens")
+    if budget:
+        text = f"Every run has the same budget, {words.large(float(budget))} target tokens, and never stops early"
+        if len(spent) and spent.max() - spent.min() > 0.02 * spent.max():
+            text = (
+                f"The budget of a run is {words.large(float(budget))} target tokens; spent were between "
+                f"{words.large(spent.min())} and {words.large(spent.max())}"
+            )
+        text += ". The weights that are scored were chosen on the validation split; test sets are decoded once."
+        blocks.append(Paragraph(text))
+    return Section("compared", "What was compared", blocks or [Paragraph("No runs yet.", "missing")])
+
+
+def _models_table(view: View) -> Table:
+    runs = view.results["runs"]
+    rows = []
+    for model in view.styles:
+        own = runs[runs["model"] == model]
+        done = own[own["status"] == "finished"]
+        sizes = sorted(own["parameters"].dropna().unique())
+        size = " / ".join(words.large(value) for value in sizes) or words.NOTHING
+        state = f"{len(done)} of {len(own)}" if len(own) else "none"
+        rows.append(
+            [
+                view.name(model),
+                Cell(view.papers.get(model) or words.NOTHING),
+                Cell(size, sizes[0] if sizes else math.nan),
+                Cell(words.duration(done["train_seconds"].mean()), done["train_seconds"].mean()),
+                Cell(words.number(done["tokens_per_second"].mean(), 0), done["tokens_per_second"].mean()),
+                Cell(words.memory(done["peak_memory_bytes"].max()), done["peak_memory_bytes"].max()),
+                Cell(state, len(done), "" if len(done) == len(own) and len(own) else "failed"),
+            ]
+        )
+    columns = [
+        Column("model", number=False),
+        Column("source", number=False),
+        Column("parameters", hint="per corpus, where they differ by vocabulary"),
+        Column("training", hint="wall-clock time of a run, mean"),
+        Column("tokens/s", hint="target tokens per second during training, mean"),
+        Column("peak memory"),
+        Column("runs finished"),
+    ]
+    return Table("Models", columns, [Group(rows)])
+
+
+def _corpora_table(view: View) -> Table:
+    details = view.results.study.get("corpus_details") or {}
+    rows = []
+    for corpus in view.corpora:
+        detail = details.get(corpus) or {}
+        scores = view.scores()
+        sizes = scores[(scores["corpus"] == corpus) & (scores["bin"] == ALL)].groupby("test_set", sort=False)
+        tests = [f"{name} ({int(size):,})" for name, size in sizes["sentences"].max().items() if name != "pooled"]
+        seeds = view.seeds(corpus)
+        direction = f"{detail.get('source', '?')} → {detail.get('target', '?')}" if detail else words.NOTHING
+        rows.append(
+            [
+                Cell(corpus),
+                Cell(direction),
+                Cell(", ".join(tests) or words.NOTHING),
+                Cell(", ".join(seeds) or words.NOTHING),
+                Cell(_passed_on(detail)),
+            ]
+        )
+    columns = [
+        Column("corpus", number=False),
+        Column("languages", number=False),
+        Column("test sets (sentences)", number=False),
+        Column("seeds", number=False),
+        Column("text", number=False),
+    ]
+    return Table("Corpora", columns, [Group(rows)])
+
+
+def _passed_on(detail: dict[str, Any]) -> str:
+    if "redistribute" not in detail:
+        return words.NOTHING
+    return "may be passed on" if detail["redistribute"] else "may not be passed on"
+
+
+def _ranking_in_words(view: View, corpus: str) -> list[str]:
+    ranking = view.ranking(corpus) if view.test_sets(corpus) else pd.DataFrame()
+    if ranking.empty:
+        return []
+    cased = "" if view.case == "mixed" else "lower-cased "
+    where = f"{spoken_test_set(view.primary_set(corpus))}, {spoken_decoding(view.decodings[0])}"
+    first = ranking.iloc[0]
+    text = f"On {corpus} ({where}), {view.label(first['model'])} reaches {words.number(first['bleu'])} {cased}BLEU"
+    if len(ranking) > 1:
+        text = text.replace(" reaches ", " translates best, at ")
+        others = [f"{view.label(row['model'])} {words.number(row['bleu'])}" for _, row in ranking.iloc[1:].iterrows()]
+        text += f"; {words.listing(others)}"
+    sentences = [text + "."]
+    if len(ranking) > 1:
+        second = ranking.iloc[1]
+        contrasts = view.contrasts(corpus)
+        pair = {first["model"], second["model"]}
+        for row in contrasts.itertuples():
+            if {row.model_a, row.model_b} != pair or not math.isfinite(row.low):
+                continue
+            ahead = row.low > 0 if row.model_a == first["model"] else row.high < 0
+            bounds = sorted((row.low, row.high) if row.model_a == first["model"] else (-row.low, -row.high))
+            lead = f"its lead over {view.label(second['model'])}, {words.number(abs(row.difference))} BLEU"
+            verb = "is more than chance explains" if ahead else "may be chance"
+            sentences.append(words.sentence(f"{lead} (95 % interval {words.interval(*bounds)}), {verb}."))
+    return sentences
+
+
+def _length_in_words(view: View, corpus: str) -> list[str]:
+    scores = view.primary_scores(corpus, view.case)
+    scores = scores[scores["bin"] != ALL]
+    bins = list(dict.fromkeys(scores["bin"]))
+    if len(bins) < 2:
+        return []
+    means = scores.groupby(["model", "bin"])["bleu"].mean()
+    changes = []
+    for model in view.styles:
+        if (model, bins[0]) in means.index and (model, bins[-1]) in means.index:
+            change = means[(model, bins[-1])] - means[(model, bins[0])]
+            verb = "gains" if change > 0 else "loses"
+            changes.append((change, f"{view.label(model)} {verb} {words.number(abs(change))}"))
+    if not changes:
+        return []
+    said = words.listing([text for _, text in sorted(changes)])
+    return [f"From sources of {spoken_bin(bins[0])} to those of {spoken_bin(bins[-1])}, {said} BLEU."]
+
+
+def _speed_in_words(view: View) -> list[str]:
+    rows = view.results["throughput"]
+    rows = rows[rows["source_length"].isna() & rows["tokens_per_second"].notna()]
+    sentences = []
+    for phase, doing in (("train", "training"), (f"decode-{view.decodings[0]}", "decoding")):
+        group = rows[rows["phase"] == phase]
+        if group.empty:
+            continue
+        setting = ["device", "threads", "precision", "corpus"]
+        first = group[(group[setting].astype(str) == group[setting].astype(str).iloc[0]).all(axis=1)]
+        ordered = first.sort_values("tokens_per_second", ascending=False, kind="stable")
+        said = [f"{view.label(r.model)} {words.number(r.tokens_per_second, 0)}" for r in ordered.itertuples()]
+        how = f" ({spoken_setting(ordered)})" if doing == "training" else f" with {spoken_decoding(phase[7:])}"
+        sentences.append(f"Target tokens per second in {doing}{how}: {words.listing(said)}.")
+    return sentences
+
+
+def _titled(claim: str, papers: str) -> str:
+    spoken = words.sentence(claim.replace("-", " "))
+    return f"{spoken} ({papers})" if papers else spoken
+
+
+def _bounds(low: float, high: float) -> str:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "no interval"
+    return f"{words.rounded(low)} to {words.rounded(high)}"
+
+
+def _committed(commit: str) -> str:
+    return f"committed as {commit[:12]}" if commit else "not committed"

@@ -1,0 +1,252 @@
+"""The tidy tables of a study's results: read from a folder, completed, summarised over seeds.
+
+A results folder is self-sufficient: the study itself stands in `study.json`, so pages and verdicts can be made again
+where neither runs nor corpora are. Reading forgives: a table that is missing is an empty frame with its columns.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lit_nmt.errors import UserError
+from lit_nmt.evaluation import MEAN, ComparisonRow, ScoreRow, cells
+from lit_nmt.files import replacing, write_text
+from lit_nmt.intervals import Interval, nested_interval, percentile_interval, resampled_sums, t_interval
+from lit_nmt.metrics import COLUMNS as STATISTIC_COLUMNS
+
+
+def _names(text: str) -> list[str]:
+    return text.split()
+
+
+COLUMNS = {
+    "runs": _names(
+        """study corpus model seed status stopped_by parameters target_tokens train_seconds tokens_per_second
+        best_validation_loss best_validation_bleu peak_memory_bytes device threads precision commit"""
+    ),
+    "curves": _names("study corpus model seed step target_tokens train_seconds validation_loss validation_bleu"),
+    "scores": [*ScoreRow._fields, "chrf_low", "chrf_high"],
+    "comparisons": list(ComparisonRow._fields),
+    "claims": _names(
+        """claim part study verdict statistic value low high criterion criterion_commit paper evidence"""
+    ),
+    "throughput": _names(
+        """model phase corpus source_length tokens_per_second low high windows sentences_per_second
+        peak_memory_bytes flops_per_token utilisation padding_share outside_share parameters device threads
+        precision"""
+    ),
+}
+"""The columns that each table has at least."""
+NUMBERS = _names(
+    """parameters target_tokens train_seconds tokens_per_second best_validation_loss best_validation_bleu
+    peak_memory_bytes threads step validation_loss validation_bleu sentences bleu bleu_low bleu_high chrf chrf_low
+    chrf_high length_ratio seeds difference low high p_value value source_length windows sentences_per_second
+    flops_per_token utilisation padding_share outside_share"""
+)
+
+
+@dataclass
+class Results(Mapping[str, pd.DataFrame]):
+    """The tables of one study by name, as `results["scores"]`, with what describes them.
+
+    Attributes:
+        folder: where they were read.
+        study: the study as in its YAML file, resolved, with its `name` and its `planned` runs.
+        provenance: what made the numbers: models, runs with configuration, versions, hardware and command.
+        examples: translations of a few sentences, each with its source, reference and model.
+        environment: of the throughput measurements.
+        left_out: what may not be passed on and is not here: corpus -> number of example translations.
+    """
+
+    folder: Path
+    study: dict[str, Any] = field(default_factory=dict)
+    frames: dict[str, pd.DataFrame] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        return self.frames[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.frames)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+
+def read_results(folder: Path) -> Results:
+    """Reads every table of a results folder.
+
+    Raises:
+        UserError: the folder is not there, or one of its files cannot be read.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder, expected a study's results; write them with `lit-nmt score STUDY`")
+    results = Results(folder)
+    for name in COLUMNS:
+        results.frames[name] = read_table(folder / f"{name}.csv")
+    sentences = folder / "sentences.parquet"
+    if sentences.exists():
+        try:
+            results.frames["sentences"] = pd.read_parquet(sentences)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{sentences}: cannot be read ({error}); write it again with `lit-nmt score`") from None
+    else:
+        results.frames["sentences"] = pd.DataFrame()
+    results.study = _read_json(folder / "study.json")
+    results.provenance = _read_json(folder / "provenance.json")
+    results.environment = _read_json(folder / "environment.json")
+    results.left_out = _read_json(folder / "left_out.json")
+    results.examples = _read_lines(folder / "examples.jsonl")
+    return results
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV table with at least the columns that its name promises; empty where there is no such file.
+
+    Columns of `NUMBERS` are floats with NaN for what is not known; all others, seeds included, are strings.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        frame = pd.DataFrame(columns=COLUMNS[path.stem], dtype=object)
+    else:
+        try:
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        except (ValueError, OSError) as error:
+            raise UserError(f"{path}: not a CSV table ({error}); delete it and write it again") from None
+    for name in COLUMNS[path.stem]:
+        if name not in frame:
+            frame[name] = pd.Series("", index=frame.index, dtype=object)
+    for name in frame:
+        if name in NUMBERS:
+            try:
+                frame[name] = [float(text) if text else np.nan for text in frame[name]]
+            except ValueError as error:
+                raise UserError(f"{path}: column {name}: {error}; expected numbers, write it again") from None
+        else:
+            frame[name] = frame[name].astype(object)
+    return frame
+
+
+def write_table(path: Path, frame: pd.DataFrame) -> None:
+    """Writes a CSV table whose numbers have at most ten significant digits, the same bytes everywhere."""
+    text = io.StringIO()
+    frame.to_csv(text, index=False, lineterminator="\n", float_format="%.10g")
+    write_text(path, text.getvalue())
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copies a file whole or not at all; nothing to do where both are one."""
+    if source.resolve() != target.resolve():
+        with replacing(target) as beside:
+            beside.write_bytes(source.read_bytes())
+
+
+def over_seeds(frame: pd.DataFrame, by: list[str], values: list[str]) -> pd.DataFrame:
+    """Means over seeds with t intervals.
+
+    Args:
+        frame: one row per seed and group.
+        by: columns that make a group, kept in the order of the frame.
+        values: columns to average.
+
+    Returns:
+        One row per group: `by`, `seeds`, and per value its mean under its own name and `<value>_spread`, half the
+        95 % t interval of the mean; NaN below three seeds, where such an interval says nothing.
+    """
+    rows = []
+    for key, group in frame.groupby(by, sort=False, dropna=False):
+        row: dict[str, Any] = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
+        row["seeds"] = int(group["seed"].nunique())
+        for value in values:
+            known = group[value].dropna().to_numpy(float)
+            row[value] = float(known.mean()) if len(known) else np.nan
+            row[f"{value}_spread"] = half_interval(known)
+        rows.append(row)
+    spreads = [f"{value}_spread" for value in values]
+    return pd.DataFrame(rows, columns=[*by, "seeds", *values, *spreads])
+
+
+def half_interval(values: np.ndarray) -> float:
+    """Half the 95 % t interval of a mean; NaN below three values."""
+    if len(values) < 3:
+        return float("nan")
+    interval = t_interval(values)
+    return interval.high - interval.value
+
+
+def chrf_of_sums(sums: np.ndarray) -> np.ndarray:
+    """chrF for many corpora at once: from summed counts (..., 18) to scores (...), by sacreBLEU's formula.
+
+    Precision and recall are averaged over the n-gram orders that both sides have, then joined with beta 2
+    (Popović 2015).
+    """
+    sums = np.asarray(sums, dtype=np.float64).reshape(*np.shape(sums)[:-1], 6, 3)
+    hypothesis, reference, matches = sums[..., 0], sums[..., 1], sums[..., 2]
+    counted = (hypothesis > 0) & (reference > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        orders = counted.sum(axis=-1)
+        precision = np.where(counted, matches / hypothesis, 0.0).sum(axis=-1) / orders
+        recall = np.where(counted, matches / reference, 0.0).sum(axis=-1) / orders
+        score = 100 * 5 * precision * recall / (4 * precision + recall)
+    return np.nan_to_num(score)
+
+
+def add_chrf_intervals(
+    scores: pd.DataFrame, sentences: pd.DataFrame, bins: Sequence[Sequence[int]], pooled: bool
+) -> pd.DataFrame:
+    """Adds `chrf_low` and `chrf_high` to a score table: the intervals that its BLEU has, over the same resamples."""
+    found = {}
+    for cell in cells(sentences, bins, pooled):
+        place = (cell.corpus, cell.test_set, cell.decoding, cell.bin)
+        counts = cell.statistics[:, :, STATISTIC_COLUMNS["chrf"]]
+        values, resampled = chrf_of_sums(counts.sum(axis=1)), chrf_of_sums(resampled_sums(counts))
+        for model in {name for name, _ in cell.systems}:
+            seeds = cell.seeds(model)
+            chosen = [*seeds.values()]
+            found[*place, model, MEAN] = nested_interval(values[chosen], resampled[chosen])
+            for seed, system in seeds.items():
+                found[*place, model, str(seed)] = percentile_interval(values[system], resampled[system])
+    keys = scores[["corpus", "test_set", "decoding", "bin", "model", "seed"]].itertuples(index=False, name=None)
+    known = [
+        found[key] if chrf == chrf else Interval(np.nan, np.nan, np.nan)
+        for key, chrf in zip(keys, scores["chrf"], strict=True)
+    ]
+    return scores.assign(chrf_low=[each.low for each in known], chrf_high=[each.high for each in known])
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); delete it and write it again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: found {type(content).__name__}, expected a JSON object; write it again")
+    return content
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    rows = []
+    # Not splitlines: a sentence may hold U+2028, which ends no line of JSON.
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line:
+            continue
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error}); write it again") from None
+    return rows

@@ -1,0 +1,242 @@
+"""From results to pages: whole, the same each time, escaped, and silent about what may not be passed on."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lit_nmt.errors import UserError
+from lit_nmt.report.build import describe_model, describe_study, report, restore_study
+from lit_nmt.report.tables import read_results
+from lit_nmt.studies import load_study
+
+HERE = Path(__file__).resolve().parents[2]
+SECTIONS = ["verdicts", "compared", "quality", "length", "learning", "speed", "examples", "sources"]
+SMALL = {"corpora": {"market-en-de": [1, 2]}, "test_sets": ("market",), "sentences": 220, "bins": ((5, 12), (13, 60))}
+SECRETS = ["This sentence belongs to nobody", "niemandem"]
+SCRIPT = "</dd><script>document.title='ran'</script>|*x*"
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, request) -> Path:
+    """A folder in which a full report and a published one have been drawn from the same results."""
+    folder = tmp_path_factory.mktemp("place")
+    made_up = request.getfixturevalue("made_up")
+    made_up(folder / "reports/demo/results", hypothesis=f"Der Satz {SCRIPT}", **SMALL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        report("demo", Path("reports/demo/results"))
+        (folder / "reports/published/demo/figures").mkdir(parents=True)
+        (folder / "reports/published/demo/figures/stale.svg").write_text("<svg/>", encoding="utf-8")
+        report("demo", Path("reports/demo/results"), publish=True)
+    return folder
+
+
+def test_page_has_every_part_and_asks_for_nothing(place: Path) -> None:
+    page = (place / "reports/demo/index.html").read_text(encoding="utf-8")
+    for section in SECTIONS:
+        assert f'<section id="{section}"' in page
+    loaded = re.findall(r"<(?:script|link|img|iframe|object|use|image)\b[^>]*?(?:src|href)=\"([^\"]*)\"", page)
+    assert all(address.startswith(("#", "data:")) for address in loaded)
+    assert "@import" not in page
+    assert not re.findall(r"url\((?!#)", page)
+    identifiers = Counter(re.findall(r'\bid="([^"]*)"', page))
+    assert [name for name, times in identifiers.items() if times > 1] == []
+    targets = set(re.findall(r'(?:url\(#|href="#)([^)"]*)', page))
+    assert targets <= set(identifiers)
+
+
+def test_markdown_shows_the_same_tables_and_pictures(place: Path) -> None:
+    text = (place / "reports/demo/report.md").read_text(encoding="utf-8")
+    page = (place / "reports/demo/index.html").read_text(encoding="utf-8")
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", text)
+    assert len(pictures) == page.count("<svg ")
+    assert all((place / "reports/demo" / picture).stat().st_size > 1000 for picture in pictures)
+    for title in re.findall(r"<div class=\"table\">\s*<h3>(.*?)</h3>", page):
+        assert html.unescape(title) in text
+
+
+def test_numbers_on_the_page_are_those_of_the_tables(place: Path) -> None:
+    scores = read_results(place / "reports/demo/results")["scores"]
+    chosen = scores[(scores["bin"] == "all") & (scores["test_set"] == "pooled") & (scores["decoding"] == "beam5")]
+    chosen = chosen[chosen["signature"].str.contains("case:mixed") & (chosen["seed"] != "mean")]
+    page = (place / "reports/demo/index.html").read_text(encoding="utf-8")
+    for bleu in chosen.groupby("model")["bleu"].mean():
+        assert f">{bleu:.1f}<" in page
+
+
+def test_hypotheses_are_shown_not_run(place: Path) -> None:
+    page = (place / "reports/demo/index.html").read_text(encoding="utf-8")
+    assert "<script>document" not in page
+    shown = html.unescape(re.sub(r"</?mark>", "", page))
+    assert f"Der Satz {SCRIPT}" in shown
+    text = (place / "reports/demo/report.md").read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert r"&lt;/script&gt;\|\*x\*" in text
+
+
+def test_published_report_holds_no_text_that_may_not_be_passed_on(place: Path) -> None:
+    full, published = _bytes(place / "reports/demo"), _bytes(place / "reports/published/demo")
+    for secret in SECRETS:
+        # The text is really there to be left out, and really left out everywhere.
+        assert any(secret.encode() in content for content in full.values())
+        assert [name for name, content in published.items() if secret.encode() in content] == []
+    page = published["index.html"].decode()
+    assert "may not be passed on" in page
+    assert "One example translation is left out" in page
+    assert "./run_all.sh demo" in page
+    assert "The old lighthouse" in page
+    assert "results/sentences.parquet" in published
+    assert {name for name in full if name.startswith("figures/")} == {
+        name for name in published if name.startswith("figures/")
+    }
+    for name in ("results/scores.csv", "results/claims.csv", "figures/market-en-de.bleu-by-length.svg"):
+        assert published[name] == full[name]
+
+
+def test_results_alone_give_the_same_bytes(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = place / "reports/published/demo"
+    before = _bytes(published)
+    again = tmp_path / "reports/published/demo"
+    shutil.copytree(published / "results", again / "results")
+    for name in ("scores.csv", "comparisons.csv", "claims.csv"):
+        (again / "results" / name).unlink()
+    monkeypatch.chdir(tmp_path)
+    report("demo", Path("reports/published/demo/results"))
+    after = _bytes(again)
+    assert after.keys() == before.keys()
+    assert [name for name in before if before[name] != after[name]] == []
+
+
+def test_index_links_every_report(place: Path) -> None:
+    page = (place / "reports/index.html").read_text(encoding="utf-8")
+    for link in ("demo/index.html", "published/demo/index.html"):
+        assert f'href="{link}"' in page
+        assert (place / "reports" / link).exists()
+    assert 'href="demo/index.html"' in (place / "reports/published/index.html").read_text(encoding="utf-8")
+
+
+def test_shareable_report_leaves_the_full_one_whole(made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = made_up(tmp_path / "reports/demo/results", throughput=False, **SMALL)
+    for path in results.iterdir():
+        if path.name not in ("study.json", "examples.jsonl"):
+            path.unlink()
+    examples = (results / "examples.jsonl").read_bytes()
+    report("demo", Path("reports/demo/results"), shareable=True)
+    assert (results / "examples.jsonl").read_bytes() == examples
+    shareable = tmp_path / "reports/demo/shareable"
+    assert SECRETS[0] not in (shareable / "index.html").read_text(encoding="utf-8")
+    assert SECRETS[0] not in (shareable / "results/examples.jsonl").read_text(encoding="utf-8")
+
+
+def test_failed_runs_and_missing_measurements_are_said_in_their_place(
+    made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = made_up(
+        tmp_path / "reports/demo/results",
+        throughput=False,
+        failed=(("market-en-de", "transformer", 1),),
+        **{**SMALL, "corpora": {"market-en-de": [1]}, "sentences": 40},
+    )
+    study = json.loads((results / "study.json").read_text(encoding="utf-8"))
+    study["planned"].append(["market-en-de", "transformer", 2])
+    (results / "study.json").write_text(json.dumps(study), encoding="utf-8")
+    report("demo", Path("reports/demo/results"))
+    page = html.unescape((tmp_path / "reports/demo/index.html").read_text(encoding="utf-8"))
+    assert "One run failed: Transformer on market-en-de, seed 1 (error: the loss is not finite at step 812)." in page
+    assert "2 of 4 planned runs have finished" in page
+    assert "Throughput has not been measured yet" in page
+    assert "Few seeds: one seed a model" in page
+    assert "nan" not in re.sub(r"<[^>]*>", " ", page).lower().split()
+
+
+@pytest.mark.parametrize("kept", [(), ("throughput.csv",), ("runs.csv", "curves.csv")])
+def test_any_part_may_be_missing(
+    made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = made_up(tmp_path / "reports/demo/results", **SMALL)
+    for path in results.iterdir():
+        if path.name not in (*kept, "study.json"):
+            path.unlink()
+    report("demo", Path("reports/demo/results"))
+    page = (tmp_path / "reports/demo/index.html").read_text(encoding="utf-8")
+    assert all(f'<section id="{section}"' in page for section in SECTIONS)
+    assert page.count('class="missing"') >= 3
+
+
+def test_mistakes_are_told(made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no such folder"):
+        report("demo", Path("elsewhere"))
+    results = made_up(tmp_path / "reports/demo/results", **SMALL)
+    with pytest.raises(UserError, match="holds results of the study demo, not other"):
+        report("other", results)
+    (results / "runs.csv").write_text("parameters\nmany\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"runs.csv: column parameters"):
+        report("demo", results)
+    (results / "runs.csv").unlink()
+    (results / "study.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match=r"study.json: not JSON"):
+        report("demo", results)
+
+
+@pytest.mark.parametrize("name", ["quick", "multi30k", "tiny"])
+def test_shipped_studies_survive_the_way_through_json(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(HERE)
+    study = load_study(name)
+    content = json.loads(json.dumps(describe_study(study)))
+    restored = restore_study(content, Path("study.json"))
+    for field in ("bins", "comparisons", "claims", "primary", "pooled", "corpora", "models", "decodings", "bench"):
+        assert getattr(restored, field) == getattr(study, field)
+    assert restored.name == study.name
+    assert len(content["planned"]) == len(study.runs)
+
+
+def test_a_model_is_described_without_importing_it() -> None:
+    described = describe_model("lit_nmt.models.transformer.Transformer")
+    assert described["title"] == "Transformer"
+    assert "1706.03762" in described["paper"]
+    assert describe_model("nowhere.to.be.Found") == {"class_path": "nowhere.to.be.Found"}
+
+
+def test_reports_never_import_torch() -> None:
+    code = "import sys, lit_nmt.report.build; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=HERE, check=False).returncode == 0
+
+
+def test_study_without_results_says_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(HERE / "experiments", tmp_path / "experiments")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="lit-nmt score tiny"):
+        report("tiny")
+
+
+def test_report_of_a_study_copies_its_throughput(made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(HERE / "experiments", tmp_path / "experiments")
+    monkeypatch.chdir(tmp_path)
+    measured = made_up(tmp_path / "made", name="tiny", **SMALL)
+    bench = tmp_path / "runs/bench/tiny"
+    bench.mkdir(parents=True)
+    shutil.copy(measured / "throughput.csv", bench)
+    report("tiny")
+    copied = pd.read_csv(tmp_path / "reports/tiny/results/throughput.csv")
+    assert len(copied) == len(pd.read_csv(bench / "throughput.csv"))
+    page = (tmp_path / "reports/tiny/index.html").read_text(encoding="utf-8")
+    assert "A smoke test of every stage" in page
+    assert "synthetic-tiny: no translations have been scored yet" in page

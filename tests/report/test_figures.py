@@ -1,0 +1,123 @@
+"""Figures: the same drawing each time, colours that belong to architectures, labels that do not overlap."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lit_nmt.report.figures import (
+    INKS,
+    SERIES,
+    css_variables,
+    draw_bars,
+    draw_bins,
+    draw_curves,
+    draw_lengths,
+    model_styles,
+    spread,
+)
+
+STYLES = model_styles(
+    {
+        "transformer": {"architecture": "Transformer", "title": "Transformer"},
+        "rotary": {"architecture": "Transformer", "title": "Transformer"},
+        "seq2seq": {"architecture": "Seq2Seq", "title": "Seq2seq"},
+    }
+)
+BINS = pd.DataFrame(
+    [
+        {"model": m, "seed": s, "bin": b, "sentences": 150, "value": v + s, "low": v - 1, "high": v + 2}
+        for m, v in (("transformer", 40), ("seq2seq", 30))
+        for s in (1, 2)
+        for b in ("5-10", "11-60")
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def panels() -> list:
+    nan = float("nan")
+    curve = pd.DataFrame([{"model": "seq2seq", "seed": s, "x": x, "y": x * s} for s in (1, 2) for x in (1, 2, 3)])
+    lengths = pd.DataFrame([{"model": "rotary", "x": x, "y": 100 * x, "low": nan, "high": nan} for x in (8, 16, 128)])
+    bars = pd.DataFrame([{"model": "rotary", "y": 10.0, "low": nan, "high": nan}])
+    return [
+        draw_bins("one", "BLEU", "BLEU", BINS, STYLES, 35.0),
+        draw_bins("two", "BLEU", "BLEU", BINS, STYLES),
+        draw_curves("three", "Loss", "nats", curve, STYLES, "tokens"),
+        draw_lengths("four", "Speed", "tokens/s", lengths, STYLES),
+        draw_bars("five", "Speed", "tokens/s", bars, STYLES),
+    ]
+
+
+def test_every_form_is_well_made(panels) -> None:
+    for panel in panels:
+        for drawing in (panel.inline, panel.svg):
+            root = ElementTree.fromstring(drawing)
+            assert root.attrib["role"] == "img"
+            assert panel.title in root.attrib["aria-label"]
+            assert "viewBox" in root.attrib
+        assert panel.png.startswith(b"\x89PNG")
+
+
+def test_inline_colours_follow_the_page(panels) -> None:
+    fixed = {ink[0] for ink in (*INKS.values(), *SERIES)}
+    for panel in panels:
+        assert not fixed & set(re.findall(r"#[0-9a-f]{6}", panel.inline))
+        used = set(re.findall(r"var\(--((?:series|ink|soft|rule)[\w-]*)\)", panel.inline))
+        assert {"soft"} < used
+        assert all(f"--{name}:" in css_variables(dark) for name in used for dark in (False, True))
+        # A file of its own must be legible anywhere: fixed colours on white.
+        assert "var(--series" not in panel.svg
+        assert 'fill="#ffffff"' in panel.svg
+
+
+def test_identifiers_are_unique_over_panels(panels) -> None:
+    found = [name for panel in panels for name in re.findall(r'\bid="([^"]*)"', panel.inline)]
+    assert len(found) == len(set(found))
+    for panel in panels:
+        own = set(re.findall(r'\bid="([^"]*)"', panel.inline))
+        assert set(re.findall(r'(?:url\(#|href="#)([^)"]*)', panel.inline)) <= own
+
+
+def test_drawing_again_gives_the_same_bytes(panels) -> None:
+    assert draw_bins("one", "BLEU", "BLEU", BINS, STYLES, 35.0) == panels[0]
+
+
+def test_numbers_and_sizes_are_written_out(panels) -> None:
+    texts = re.findall(r">([^<>\n]+)</text>", panels[0].inline)
+    assert {"5–10", "11–60", "150", "sentences", "Seq2seq", "BLEU"} <= set(texts)
+
+
+def test_an_architecture_keeps_its_colour_and_variants_differ_by_line() -> None:
+    alone = model_styles({"any": {"architecture": "Seq2Seq", "title": "Seq2seq"}})
+    assert alone["any"].colour == STYLES["seq2seq"].colour
+    assert STYLES["rotary"].colour == STYLES["transformer"].colour
+    assert STYLES["rotary"].dashes != STYLES["transformer"].dashes
+    assert [STYLES[name].label for name in ("transformer", "rotary", "seq2seq")] == [
+        "transformer",
+        "rotary",
+        "Seq2seq",
+    ]
+    new = model_styles({name: {"architecture": name, "title": name} for name in ("Convolution", "Seq2Seq", "Mixer")})
+    assert len({style.colour for style in new.values()}) == 3
+
+
+@given(st.lists(st.tuples(st.floats(0, 200), st.floats(10, 30)), min_size=1, max_size=8))
+def test_labels_keep_order_and_distance(labels: list[tuple[float, float]]) -> None:
+    wanted, sizes = [y for y, _ in labels], [size for _, size in labels]
+    placed = spread(wanted, sizes, 200)
+    order = sorted(range(len(labels)), key=lambda i: wanted[i])
+    for below, above in pairwise(order):
+        assert placed[above] - placed[below] >= (sizes[below] + sizes[above]) / 2 - 1e-6
+    if sum(sizes) <= 200:
+        assert all(size / 2 - 1e-6 <= y <= 200 - size / 2 + 1e-6 for y, size in zip(placed, sizes, strict=True))
+
+
+def test_labels_that_fit_stay_where_they_are() -> None:
+    assert spread([20.0, 100.0, 60.0], [10.0, 10.0, 10.0], 200) == [20.0, 100.0, 60.0]
