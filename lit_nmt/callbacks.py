@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -93,6 +93,21 @@ class ValidationBleu(Callback):
         """Logs the score."""
         pl_module.log("validation_bleu", float(self.metric.compute()), prog_bar=True)
         self.metric.reset()
+
+
+class Bar(TQDMProgressBar):
+    """Progress with tokens a second, validation BLEU and the time left."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        """The whole training is one bar."""
+        super().on_train_epoch_start(trainer)
+        self.train_progress_bar.set_description("Training")
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, int | str | float | dict]:
+        """What stands behind the bar."""
+        metrics = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
 
 
 class Checkpoints(Callback):

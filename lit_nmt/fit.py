@@ -19,11 +19,11 @@ import filelock
 import pytorch_lightning as pl
 import torch
 import yaml
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.callbacks import EarlyStopping, ProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from lit_nmt.callbacks import Checkpoints, NotFiniteError, Record, SeedEachStep, ValidationBleu
+from lit_nmt.callbacks import Bar, Checkpoints, NotFiniteError, Record, SeedEachStep, ValidationBleu
 from lit_nmt.data.datamodule import TranslationData
 from lit_nmt.errors import UserError
 from lit_nmt.files import digest, replacing, write_json, write_text
@@ -103,7 +103,8 @@ def main(args: ArgsType = None) -> None:
 
 def _quieten() -> None:
     """Silences what Lightning says that a user can do nothing about."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
         "LightningCLI's args parameter",
         "You're resuming from a checkpoint that ended before the epoch",  # the stream goes on by itself
@@ -161,6 +162,10 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime) 
     data: TranslationData = cli.datamodule
     checkpoints = Checkpoints(folder / "checkpoints", config["average"])
     record = Record(folder / "metrics.csv")
+    bars = [Bar()] if sys.stderr.isatty() else []
+    trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, ProgressBar)] + (
+        bars if config["trainer"]["enable_progress_bar"] is not False else []
+    )
     # Record before Checkpoints, so that the seconds in a checkpoint are those of its step
     trainer.callbacks[:0] = [SeedEachStep(config["seed_everything"]), ValidationBleu(), record, checkpoints]
     trainer.loggers = [TensorBoardLogger(folder, name="", version="tensorboard")]

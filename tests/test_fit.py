@@ -170,7 +170,9 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(workplace, who
     model.eval()
     loss, _ = model.losses(batch, model.label_smoothing)
     for (name, parameter), gradient in zip(
-        model.named_parameters(), torch.autograd.grad(loss / batch.global_tokens, list(model.parameters())), strict=True
+        model.named_parameters(),
+        torch.autograd.grad(loss / batch.global_tokens, list(model.parameters())),
+        strict=True,
     ):
         torch.testing.assert_close(seen[name] * seen["scale"], gradient, rtol=1e-4, atol=1e-6, msg=name)
 

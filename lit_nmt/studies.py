@@ -1,0 +1,410 @@
+"""What a study compares: corpora x models x seeds, read from `experiments/studies/*.yaml` into planned runs.
+
+A run is its resolved configuration: it lies in `runs/<corpus>/<model>-<digest>/seed<k>/`, where the digest is
+of everything that decides the result but the seed and where files lie. So studies that agree share a run, and
+no study overwrites another's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from lit_nmt.configuration import build, merge, read_yaml, suggestion
+from lit_nmt.data.corpora import CorpusConfig, load_corpus_config
+from lit_nmt.errors import UserError
+from lit_nmt.files import digest, write_text
+
+STUDIES = Path("experiments/studies")
+MODELS = Path("experiments/models")
+RUNS = Path("runs")
+REPORTS = Path("reports")
+DATA = Path("data")
+
+POOLED = "pooled"
+"""The name of the test set that joins all test sets of a corpus."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_DECODING = re.compile(r"greedy|beam[1-9][0-9]*")
+
+
+@dataclass
+class CorpusEntry:
+    """A corpus of a study.
+
+    Attributes:
+        base: The corpus YAML, default the entry's name.
+        overrides: What differs from it, as `{filters: {max_words: 30}}`; the entry's name is the variant's.
+        seeds: The seeds to train with on this corpus, default the study's.
+    """
+
+    base: str | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    seeds: list[int] | None = None
+
+
+@dataclass
+class ModelEntry:
+    """A model of a study.
+
+    Attributes:
+        base: The model YAML, default the entry's name.
+        init_args: What differs from it.
+        fit: A LightningCLI fragment for this model alone, merged after the study's.
+    """
+
+    base: str | None = None
+    init_args: dict[str, Any] = field(default_factory=dict)
+    fit: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Primary:
+    """The score that the report's main table shows."""
+
+    test_set: str = POOLED
+    decoding: str = "beam5"
+    case: Literal["mixed", "lc"] = "mixed"
+
+
+@dataclass
+class Bench:
+    """What `lit-nmt bench` measures for a study.
+
+    Attributes:
+        models: Default all models of the study.
+        corpus: The corpus whose own lengths and vocabulary are measured; default the study's first.
+        lengths: Source lengths in subwords, besides the corpus's own.
+        phases: Of `train`, `decode-greedy` and `decode-beam<k>`.
+        target_tokens: In a training batch.
+        windows: Measured windows a model and length.
+        steps: Steps a window, at least.
+        max_seconds: For all windows together; where they would take longer, all get fewer steps.
+        precisions: As `32-true`; default what a model trains in.
+        peak_memory: Whether to measure it, which takes a process for every row.
+        loop_steps: Of a real training, timed beside as many bare steps; 0 leaves it out.
+    """
+
+    models: list[str] = field(default_factory=list)
+    corpus: str | None = None
+    lengths: list[int] = field(default_factory=list)
+    phases: list[str] = field(default_factory=lambda: ["train", "decode-greedy", "decode-beam5"])
+    target_tokens: int = 2048
+    windows: int = 5
+    steps: int = 20
+    max_seconds: float | None = None
+    precisions: list[str] = field(default_factory=list)
+    peak_memory: bool = True
+    loop_steps: int = 0
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One training: a model on a corpus with a seed.
+
+    Attributes:
+        corpus: Its name in the study.
+        model: Its name in the study.
+        seed: Of initialisation, order and dropout.
+        folder: Where everything of the run lies, relative to the working directory.
+        config: The resolved LightningCLI configuration.
+        test_sets: What the trained model translates.
+    """
+
+    corpus: str
+    model: str
+    seed: int
+    folder: Path
+    config: dict[str, Any]
+    test_sets: list[str]
+
+    @property
+    def config_file(self) -> Path:
+        """What `lit-nmt fit --config` reads; `write_plan` writes it."""
+        return self.folder / "fit.yaml"
+
+
+@dataclass
+class Study:
+    """A study as its YAML describes it, checked.
+
+    Attributes:
+        title: As the report's heading.
+        question: A paragraph for the report.
+        includes: Names of other studies; a study that includes others has nothing of its own.
+        corpora: By name.
+        models: By name.
+        seeds: Of every run, where a corpus does not name its own.
+        threads: CPU threads a run; as many runs as fit go on side by side.
+        fit: A LightningCLI fragment merged over corpus and model.
+        test_sets: Default all of each corpus.
+        pooled: Whether the test sets are also scored as one, `pooled`.
+        decodings: `greedy` and `beam<k>`.
+        bins: `[low, high]` in whitespace-separated source words.
+        baseline: The model that others are compared with.
+        comparisons: Pairs of models for paired tests.
+        primary: The score of the main table.
+        parameters_tolerance: How far the models' parameter counts may lie apart, as a share of the smallest.
+        claims: By claim: its criterion, the smallest effect of interest, and what else the claim reads.
+        bench: What is measured for throughput; nothing where absent.
+        estimate_minutes: Of the whole study on two CPU cores, for a plan before anything was measured.
+    """
+
+    title: str
+    question: str = ""
+    includes: list[str] = field(default_factory=list)
+    corpora: dict[str, CorpusEntry | None] = field(default_factory=dict)
+    models: dict[str, ModelEntry | None] = field(default_factory=dict)
+    seeds: list[int] = field(default_factory=list)
+    threads: int = 1
+    fit: dict[str, Any] = field(default_factory=dict)
+    test_sets: list[str] = field(default_factory=list)
+    pooled: bool = False
+    decodings: list[str] = field(default_factory=lambda: ["greedy", "beam5"])
+    bins: list[tuple[int, int]] = field(default_factory=list)
+    baseline: str | None = None
+    comparisons: list[tuple[str, str]] = field(default_factory=list)
+    primary: Primary = field(default_factory=Primary)
+    parameters_tolerance: float = 0.05
+    claims: dict[str, dict[str, Any]] = field(default_factory=dict)
+    bench: Bench | None = None
+    estimate_minutes: float | None = None
+    path: Path = field(init=False, default=Path())
+
+    @property
+    def name(self) -> str:
+        """The YAML's name without ending; the report's folder."""
+        return self.path.stem
+
+    @property
+    def report_folder(self) -> Path:
+        """`reports/<study>`."""
+        return REPORTS / self.name
+
+    @property
+    def results_folder(self) -> Path:
+        """Where the tables lie from which the report is drawn: `reports/<study>/results`."""
+        return self.report_folder / "results"
+
+    @property
+    def bench_folder(self) -> Path:
+        """Where throughput is measured into: `runs/bench/<study>`."""
+        return RUNS / "bench" / self.name
+
+    @cached_property
+    def parts(self) -> list[Study]:
+        """The studies to carry out: those included, or this one."""
+        return [load_study(name) for name in self.includes] or [self]
+
+    @cached_property
+    def runs(self) -> list[PlannedRun]:
+        """The trainings, seed by seed, so that every model is there early."""
+        return [
+            self._plan(corpus, model, seed)
+            for corpus, entry in self.corpora.items()
+            for seed in (entry and entry.seeds) or self.seeds
+            for model in self.models
+        ]
+
+    @cached_property
+    def corpus_configs(self) -> dict[str, CorpusConfig]:
+        """The resolved corpora by their names in the study."""
+        configs = {}
+        for name, entry in self.corpora.items():
+            entry = entry or CorpusEntry()
+            overrides = {**entry.overrides, "name": name} if entry.base or entry.overrides else None
+            configs[name] = load_corpus_config(entry.base or name, overrides)
+        for test_set in self.test_sets:
+            if not any(test_set in config.test_sets for config in configs.values()):
+                raise UserError(f"{self.path}: test_sets: no corpus of this study has {test_set}")
+        return configs
+
+    def corpus_config(self, name: str) -> CorpusConfig:
+        """The resolved corpus called `name` in this study.
+
+        Raises:
+            UserError: no such corpus in the study, or its YAML is missing or wrong.
+        """
+        if name not in self.corpora:
+            raise UserError(f'{self.path}: no corpus "{name}"{suggestion(name, self.corpora)}')
+        return self.corpus_configs[name]
+
+    def test_sets_of(self, corpus: str) -> list[str]:
+        """The test sets of a corpus that the study translates, in the corpus's order."""
+        known = self.corpus_config(corpus).test_sets
+        return [name for name in known if not self.test_sets or name in self.test_sets]
+
+    def digest(self) -> str:
+        """Of all that the study says and all that its runs are, for deciding what must be made again."""
+        return digest([self.path.read_text(encoding="utf-8"), [str(run.folder) for run in self.runs]])
+
+    def _plan(self, corpus: str, model: str, seed: int) -> PlannedRun:
+        corpus_config = self.corpus_config(corpus)
+        entry = self.models[model] or ModelEntry()
+        config: dict[str, Any] = {"data": {"corpus": corpus_config.as_dict()}}
+        config = merge(config, read_model(entry.base or model, self.path))
+        config = merge(config, {"model": {"init_args": entry.init_args}} if entry.init_args else {})
+        config = merge(merge(config, self.fit), entry.fit)
+        config["threads"] = self.threads
+        config.pop("seed_everything", None)
+        config["trainer"] = merge(config.get("trainer") or {}, {})
+        config["trainer"].pop("default_root_dir", None)
+        identity = merge(config, {})
+        identity["data"]["corpus"] = corpus_config.digest()
+        folder = RUNS / corpus / f"{model}-{digest(identity)}" / f"seed{seed}"
+        config["trainer"]["default_root_dir"] = str(folder)
+        ordered = {"seed_everything": seed, "threads": config.pop("threads"), **config}
+        return PlannedRun(corpus, model, seed, folder, ordered, self.test_sets_of(corpus))
+
+
+def load_study(name_or_path: str | Path) -> Study:
+    """Reads and checks a study: a name in `experiments/studies/`, or a path to a YAML.
+
+    Raises:
+        UserError: no such study, or what stands in it is wrong; in one line with file and key.
+    """
+    path = _find(str(name_or_path))
+    study = build(Study, read_yaml(path), str(path))
+    study.path = path
+    _check(study)
+    return study
+
+
+def known_studies() -> list[str]:
+    """The names of the studies that ship."""
+    return sorted(path.stem for path in STUDIES.glob("*.yaml"))
+
+
+def read_model(name: str, asked_by: Path | str = "") -> dict[str, Any]:
+    """A model YAML as a LightningCLI fragment with `model.class_path`.
+
+    Args:
+        name: In `experiments/models/`, or a path to a YAML.
+        asked_by: The file that names it, for messages.
+
+    Raises:
+        UserError: no such file, or no `model.class_path` in it.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else MODELS / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(entry.stem for entry in MODELS.glob("*.yaml"))
+        place = f"{asked_by}: " if asked_by else ""
+        raise UserError(f'{place}no model "{name}" ({path} does not exist){suggestion(name, known)}')
+    fragment = read_yaml(path)
+    model = fragment.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
+        raise UserError(f"{path}: no model.class_path found; expected `model: {{class_path: ..., init_args: ...}}`")
+    return fragment
+
+
+def write_plan(study: Study) -> None:
+    """Writes what the stages read, where it differs from what is there: corpora and runs, as resolved YAML.
+
+    `data/<corpus>.yaml` for `lit-nmt prepare`, `<run>/fit.yaml` for `lit-nmt fit`.
+    """
+    for name, config in study.corpus_configs.items():
+        _write_yaml(corpus_file(name), {"data": {"corpus": config.as_dict()}})
+    for run in study.runs:
+        _write_yaml(run.config_file, run.config)
+
+
+def corpus_file(name: str) -> Path:
+    """Where `write_plan` puts the resolved corpus that `lit-nmt prepare` reads."""
+    return DATA / f"{name}.yaml"
+
+
+def _write_yaml(path: Path, content: Mapping[str, Any]) -> None:
+    text = yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=110)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def _find(name: str) -> Path:
+    path = Path(name)
+    if name.endswith((".yaml", ".yml")):
+        if not path.is_file():
+            raise UserError(f"{path}: no such study; give a YAML file or one of {', '.join(known_studies())}")
+        return path
+    path = STUDIES / f"{name}.yaml"
+    if not path.is_file():
+        raise UserError(f'no study "{name}" ({path} does not exist){suggestion(name, known_studies())}')
+    return path
+
+
+def _check(study: Study) -> None:
+    """What types alone do not tell, each with the key to mend."""
+    path = study.path
+    if not _NAME.fullmatch(study.name):
+        raise UserError(f'{path}: the file name "{study.name}" becomes a folder; use letters, digits, - _ . only')
+    if study.includes:
+        if study.corpora or study.models:
+            raise UserError(f"{path}: includes other studies, so corpora and models belong into those")
+        _check_distinct(study.includes, f"{path}: includes")
+        for part in study.parts:
+            if part.includes:
+                raise UserError(f"{path}: includes: {part.name} includes others itself; name those instead")
+        return
+    for key in ("corpora", "models", "decodings"):
+        if not getattr(study, key):
+            raise UserError(f"{path}: {key}: nothing there; at least one expected")
+    for key in ("corpora", "models"):
+        for name in getattr(study, key):
+            if not _NAME.fullmatch(name):
+                raise UserError(f'{path}: {key}: "{name}" becomes a folder; use letters, digits, - _ . only')
+    for name, entry in study.corpora.items():
+        seeds = entry.seeds if entry and entry.seeds is not None else study.seeds
+        if not seeds:
+            raise UserError(f"{path}: seeds: none for corpus {name}; add for example `seeds: [1, 2]`")
+        _check_distinct(seeds, f"{path}: seeds of {name}")
+        if min(seeds) < 0:
+            raise UserError(f"{path}: seeds of {name}: found {min(seeds)}, expected 0 or more")
+    if study.threads < 1:
+        raise UserError(f"{path}: threads: found {study.threads}, expected 1 or more")
+    _check_distinct(study.decodings, f"{path}: decodings")
+    _check_distinct(study.test_sets, f"{path}: test_sets")
+    for decoding in study.decodings:
+        if not _DECODING.fullmatch(decoding):
+            raise UserError(f'{path}: decodings: found "{decoding}", expected greedy or beam<width> as beam5')
+    if study.primary.decoding not in study.decodings:
+        raise UserError(
+            f'{path}: primary.decoding: "{study.primary.decoding}" is not among the decodings'
+            f" ({', '.join(study.decodings)})"
+        )
+    _check_bins(study.bins, f"{path}: bins")
+    named = [("comparisons", model) for pair in study.comparisons for model in pair]
+    named += [("baseline", study.baseline)] if study.baseline else []
+    named += [("bench.models", model) for model in study.bench.models] if study.bench else []
+    for key, model in named:
+        if model not in study.models:
+            raise UserError(f'{path}: {key}: no model "{model}" in this study{suggestion(model, study.models)}')
+    if study.bench and study.bench.corpus and study.bench.corpus not in study.corpora:
+        raise UserError(f'{path}: bench.corpus: no corpus "{study.bench.corpus}" in this study')
+    for claim, settings in study.claims.items():
+        for key, kind in (("criterion", str), ("smallest_effect", float)):
+            if key not in settings:
+                raise UserError(f'{path}: claims.{claim}: the key "{key}" is missing; decide it before training')
+            build(kind, settings[key], f"{path}: claims.{claim}: {key}")
+
+
+def _check_bins(bins: list[tuple[int, int]], place: str) -> None:
+    for low, high in bins:
+        if not 0 <= low <= high:
+            raise UserError(f"{place}: found [{low}, {high}], expected [low, high] in words with low <= high")
+    for (_, high), (low, _) in pairwise(bins):
+        if low <= high:
+            raise UserError(f"{place}: one ends at {high} and the next begins at {low}; expected them apart, in order")
+
+
+def _check_distinct(values: Iterable[Any], place: str) -> None:
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise UserError(f"{place}: {value} is given twice; keep one of them")
+        seen.add(value)

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Runs a study from its corpus to its report, and goes on where an earlier call stopped.
+# Usage: ./run_all.sh [--dry-run] [--profile PROFILE] [STUDY]
+#   STUDY     a name in experiments/studies (default: full) or a path to a study's YAML
+#   PROFILE   a name in experiments/profiles (default: local) or a path to a Snakemake profile
+set -euo pipefail
+from="$PWD"
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+fail() { echo "run_all.sh: $1" >&2; exit 2; }
+usage() { sed -n '2,5s/^# //p' "${BASH_SOURCE[0]##*/}"; }
+
+study="" profile="local" dry_run=""
+while [ $# -gt 0 ]; do
+    case "$1" in
+        -h|--help) usage; exit 0 ;;
+        -n|--dry-run) dry_run=yes ;;
+        --profile) [ $# -ge 2 ] || fail "--profile needs a name"; profile="$2"; shift ;;
+        --profile=*) profile="${1#*=}" ;;
+        -*) fail "unknown option $1; see ./run_all.sh --help" ;;
+        *) [ -z "$study" ] || fail "one study at a time; found $study and $1"; study="$1" ;;
+    esac
+    shift
+done
+study="${study:-full}"
+# A path is meant from where the user stands.
+case "$study" in *.yaml|*.yml) [ -f "$study" ] || { [ -f "$from/$study" ] && study="$from/$study"; } ;; esac
+[ -d "experiments/profiles/$profile" ] && profile="experiments/profiles/$profile"
+[ -d "$profile" ] || fail "no profile \"$profile\"; known are $(ls experiments/profiles | paste -sd' ')"
+
+./install.sh
+export PATH="$PWD/.venv/bin:$PATH" PYTHONUNBUFFERED=1 MPLBACKEND=Agg
+
+# The plan, and at once the check of everything the study names: a mistake ends here, in one line.
+lit-nmt status "$study"
+
+workflow=(python -m snakemake --snakefile experiments/Snakefile --profile "$profile" --config "study=$study")
+if [ -n "$dry_run" ]; then
+    plan="$("${workflow[@]}" dry_run=yes --dry-run --quiet host rules reason 2>&1)" || { echo "$plan" >&2; exit 1; }
+    # Snakemake's table of jobs, which it prints twice
+    jobs="$(awk '/^Job stats/ { tables++ } tables == 1 && $2 ~ /^[0-9]+$/ && $1 !~ /^(all|total)$/ {
+        printf "%s%s x %s", (some++ ? ", " : ""), $2, $1 }' <<<"$plan")"
+    echo "Would run now: ${jobs:-nothing, everything is there}"
+    exit 0
+fi
+chatter='^(Using profile|Using shell|Assuming|Building DAG|Nothing to be done|Select jobs|Execute |Complete log|Touching output|Elapsed|$)'
+"${workflow[@]}" 2> >(grep --line-buffered -Ev "$chatter" >&2)
+python -c '
+import sys
+from lit_nmt.studies import load_study
+print("Report:", load_study(sys.argv[1]).report_folder / "index.html")' "$study"

@@ -1,0 +1,22 @@
+"""What several test files share: one study carried out from nothing to its report."""
+
+from __future__ import annotations
+
+import pytest
+from checkout import Checkout
+
+
+@pytest.fixture(scope="session")
+def tiny_study(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A checkout in which the study `tiny` was carried out once, after a dry run."""
+    checkout = Checkout.make(tmp_path_factory.mktemp("suite") / "a checkout")
+    planned = checkout.run("./run_all.sh", "--dry-run", "tiny")
+    assert planned.returncode == 0, planned.stderr
+    for told in ("2 runs: none done, 2 to train", "training takes about", "1 x prepare", "2 x fit"):
+        assert told in planned.stdout
+    generated = ("data", "runs", "reports")
+    assert not any((checkout.folder / name).exists() for name in generated), "a dry run writes nothing"
+    done = checkout.run("./run_all.sh", "tiny")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("Report: reports/tiny/index.html\n")
+    return checkout

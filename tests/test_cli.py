@@ -1,0 +1,266 @@
+"""The command line: quick to answer, typed, and one line for every mistake."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+import docstring_parser
+import pytest
+import yaml
+
+from lit_nmt import cli, status
+from lit_nmt.errors import UserError
+from lit_nmt.studies import load_study
+
+ROOT = Path(__file__).parents[1]
+
+
+def example(
+    runs: list[Path],
+    beam: int = 5,
+    decodings: list[str] | None = None,
+    case: Literal["mixed", "lc"] = "mixed",
+    from_: Path | None = None,
+    interactive: bool = False,
+) -> tuple[object, ...]:
+    """Does nothing.
+
+    Args:
+        runs: what to do it with.
+        beam: how wide, at 100 % of the cost.
+    """
+    return runs, beam, decodings, case, from_, interactive
+
+
+def call(*arguments: str) -> object:
+    return cli.call(example, arguments, "lit-nmt example")
+
+
+def test_arguments_become_what_the_function_takes() -> None:
+    assert call("a", "b") == ([Path("a"), Path("b")], 5, None, "mixed", None, False)
+    assert call("a", "--beam", "3", "--decodings", "greedy", "beam2", "--from", "there", "--interactive") == (
+        [Path("a")],
+        3,
+        ["greedy", "beam2"],
+        "mixed",
+        Path("there"),
+        True,
+    )
+    assert call("--no_interactive", "--case=lc", "a") == ([Path("a")], 5, None, "lc", None, False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: runs"),
+        (["a", "--beam", "wide"], '"beam".*int.*wide'),
+        (["a", "--case", "upper"], '"case".*mixed.*lc.*upper'),
+        (["a", "--beem", "3"], "unrecognized arguments: --beem"),
+        (["a", "--beam"], "--beam: expected one argument"),
+    ],
+)
+def test_wrong_arguments_are_told_in_one_line(arguments: list[str], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        call(*arguments)
+    told = cli.one_line(str(caught.value))
+    assert re.search(message, told)
+    assert "\n" not in told
+    assert told.endswith("(see lit-nmt example --help)")
+
+
+def test_help_is_the_docstring(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        call("--help")
+    assert caught.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Does nothing." in shown
+    assert "how wide, at 100 % of the cost. (type: int, default: 5)" in shown
+
+
+def test_the_overview_names_every_verb_at_once() -> None:
+    started = time.process_time()
+    done = subprocess.run([sys.executable, "-X", "importtime", "-m", "lit_nmt.cli", "--help"], capture_output=True)
+    assert done.returncode == 0
+    for verb in cli.VERBS:
+        assert re.search(rf"^  {verb} ", done.stdout.decode(), re.MULTILINE)
+    # Import times rather than wall time, which a busy machine stretches
+    imported = {line.rsplit("|", 1)[1].strip() for line in done.stderr.decode().splitlines() if "|" in line}
+    assert not imported & {"torch", "numpy", "pandas", "yaml", "jsonargparse", "snakemake"}
+    assert time.process_time() - started < 0.5
+
+
+@pytest.mark.parametrize("verb", [verb for verb in cli.VERBS if verb != "fit"])
+def test_every_verb_tells_its_options(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main([verb, "--help"])
+    assert caught.value.code == 0
+    assert f"usage: lit-nmt {verb}" in capsys.readouterr().out
+    module, _, name = cli.VERBS[verb][0].partition(":")
+    function = getattr(importlib.import_module(module), name)
+    told = {parameter.arg_name for parameter in docstring_parser.parse(function.__doc__).params}
+    assert told == set(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trnslate"], 'no verb "trnslate"'),
+        (["status", "no-such-study"], 'no study "no-such-study"'),
+        (["status"], "required: study"),
+        (["prepare", "no-such-corpus"], "no-such-corpus"),
+        (["fetch", "no-such-corpus"], "no-such-corpus"),
+        (["score", "no-such-study"], 'no study "no-such-study"'),
+    ],
+)
+def test_a_mistake_ends_with_status_2_and_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert cli.main(arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err.startswith("lit-nmt: ")
+    assert message in shown.err
+    assert shown.err.count("\n") == 1
+
+
+def test_version_and_no_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert re.fullmatch(r"lit-nmt \d+\.\d+.*\n", capsys.readouterr().out)
+    assert cli.main([]) == 2
+
+
+def test_ctrl_c_has_its_own_exit_status(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", stop)
+    assert cli.main(["status", "tiny"]) == 130
+    assert capsys.readouterr().err == "lit-nmt: stopped\n"
+
+
+FIT_MISTAKES = {
+    "a file that is not there": (["--config", "missing.yaml"], "missing.yaml"),
+    "an unknown option": (["--config", "fit.yaml", "--trainer.devixes", "4"], "devixes"),
+    "an unknown key of the model": (["--config", "fit.yaml", "--model.init_args.dimm", "4"], "dimm"),
+    "a word for a number": (["--config", "fit.yaml", "--data.max_tokens", "many"], "many"),
+    "a model that does not exist": (["--config", "fit.yaml", "--model.class_path", "lit_nmt.Nothing"], "Nothing"),
+}
+
+
+@pytest.mark.slow
+def test_mistakes_in_fit_are_told_in_one_line(tmp_path: Path) -> None:
+    """In one process for all, since each start of Lightning takes seconds."""
+    run = load_study(ROOT / "experiments/studies/tiny.yaml") if Path.cwd() == ROOT else None
+    assert run is not None, "tests run from the checkout"
+    (tmp_path / "fit.yaml").write_text(yaml.safe_dump(run.runs[0].config), encoding="utf-8")
+    script = (
+        "import json, sys\nfrom lit_nmt.cli import main\n"
+        "for arguments in json.loads(sys.argv[1]):\n"
+        "    print('=', file=sys.stderr)\n"
+        "    print(main(['fit', *arguments]))\n"
+    )
+    calls = json.dumps([arguments for arguments, _ in FIT_MISTAKES.values()])
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, calls], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.split() == ["2"] * len(FIT_MISTAKES), done.stderr
+    told = [part.strip().splitlines() for part in done.stderr.split("=\n")[1:]]
+    for (_, message), lines in zip(FIT_MISTAKES.values(), told, strict=True):
+        assert len(lines) == 1
+        assert lines[0].startswith("lit-nmt: ")
+        assert message in lines[0]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fit.yaml"]
+
+
+# ------------------------------------------------------------------------------------------------------- status
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with the shipped experiments and nothing run."""
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_status_follows_a_run_to_its_end(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = load_study("tiny").runs
+    assert status.read_status(first).state == "waiting"
+
+    first.folder.mkdir(parents=True)
+    metrics = first.folder / "metrics.csv"
+    metrics.write_text(
+        "step,target_tokens,train_seconds,validation_loss,validation_bleu,train_loss\n"
+        "5,5000,2.5,,,6.1\n10,10000,5.0,5.5,1.5,\n",
+        encoding="utf-8",
+    )
+    training = status.read_status(first)
+    assert (training.state, training.target_tokens, training.validation_bleu) == ("training", 10000, 1.5)
+    assert training.tokens_per_second == 2000
+    assert "50%" in status.describe(first, training)
+    assert "5 s left" in status.describe(first, training)
+
+    os.utime(metrics, (time.time() - 7200,) * 2)
+    assert status.read_status(first).state == "interrupted"
+
+    ended = {
+        "status": "finished",
+        "stopped_by": "budget",
+        "target_tokens": 20000,
+        "train_seconds": 10.0,
+        "tokens_per_second": 2000.0,
+        "best_validation_bleu": 3.25,
+        "threads": 1,
+        "commit": "0123456789ab",
+        "started": "2026-01-01T10:00:00+00:00",
+        "finished": "2026-01-01T10:00:40+00:00",
+    }
+    (first.folder / "fit.json").write_text(json.dumps(ended), encoding="utf-8")
+    assert status.read_status(first).state == "finished"
+    second.folder.mkdir(parents=True)
+    failed = {**ended, "status": "failed", "stopped_by": "error: loss is NaN at step 7"}
+    (second.folder / "fit.json").write_text(json.dumps(failed), encoding="utf-8")
+
+    status.status("tiny")
+    shown = capsys.readouterr().out
+    assert "2 runs: 1 finished, 1 failed, 0 to train" in shown
+    assert "loss is NaN at step 7" in shown
+    assert "made by other code" in shown or not (ROOT / ".git").exists()
+    status.status("tiny", run=first.folder)
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+def test_time_left_comes_from_what_was_measured_else_from_the_study(tiny: Path) -> None:
+    study = load_study("quick")
+    waiting = [status.read_status(run) for run in study.runs]
+    assert study.estimate_minutes
+    assert status.seconds_left(study, waiting) == pytest.approx(60 * study.estimate_minutes)
+
+    # Every model once elsewhere at 100 tokens a second of wall time
+    budget = study.runs[0].config["data"]["target_tokens"]
+    for model in study.models:
+        folder = Path(f"runs/other/{model}-01234567/seed1")
+        folder.mkdir(parents=True)
+        ended = {"status": "finished", "target_tokens": 1000, "train_seconds": 10, "threads": study.threads}
+        (folder / "fit.json").write_text(json.dumps(ended), encoding="utf-8")
+    side_by_side = min(max(1, status.cores() // study.threads), len(study.runs))
+    expected = len(study.runs) * budget / 100 / side_by_side
+    assert status.seconds_left(study, waiting) == pytest.approx(expected)
+
+
+def test_a_broken_record_counts_as_none(tiny: Path) -> None:
+    run = load_study("tiny").runs[0]
+    run.folder.mkdir(parents=True)
+    (run.folder / "fit.json").write_text('{"status": "fini', encoding="utf-8")
+    assert status.read_status(run).state == "waiting"
