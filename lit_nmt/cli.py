@@ -126,7 +126,7 @@ def _parser(function: Callable[..., Any], program: str) -> Any:
     for name, parameter in inspect.signature(function).parameters.items():
         key = name.rstrip("_")
         kind = _without_none(hints[name])
-        settings: dict[str, Any] = {"help": about.get(name, "").replace("%", "%%")}
+        settings: dict[str, Any] = {"help": about.get(name, "")}
         positional = parameter.default is inspect.Parameter.empty
         if kind is bool:
             settings["action"] = jsonargparse.ActionYesNo(no_prefix="no_")

@@ -41,8 +41,8 @@ from lit_nmt.workloads import (
 WARMUP_CALLS = 2
 """Calls before the first that counts."""
 
-DECODED_BATCHES = 8
-"""Batches of a corpus that a window of decoding goes through, at most: enough for all its lengths."""
+DECODED_BATCHES = 4
+"""Batches of a corpus, from short to long, that a window of decoding goes through."""
 
 Row = dict[str, Any]
 

@@ -95,7 +95,7 @@ def bench(
     precisions: list[str] | None = None,
     threads: int | None = None,
     device: str | None = None,
-    peak_memory: bool = True,
+    peak_memory: bool | None = None,
     loop_steps: int | None = None,
     vocabulary_size: int = 8000,
 ) -> None:
@@ -118,7 +118,7 @@ def bench(
             in).
         threads: of the processor (default: the study's).
         device: cpu or cuda (default: a GPU if there is one).
-        peak_memory: measure it, which takes a process for every row.
+        peak_memory: measure it, which takes a process for every row (default: it is).
         loop_steps: of a real training, timed beside as many bare steps, to tell the time spent outside the
             model.
         vocabulary_size: of models measured without a corpus.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -134,14 +135,19 @@ class Translator:
                 f"{run}: trained with {self.model.vocabulary_size:,} subwords, but {corpus.folder} has "
                 f"{corpus.vocabulary_size:,}: it was prepared anew; train again, or prepare it as it was"
             )
+        self.run = run
         self.subwords = corpus.subwords
         self.max_tokens = max_tokens
 
     def translate_ids(
         self, sources: Sequence[np.ndarray], search: Search, description: str = ""
     ) -> list[list[Hypothesis]]:
-        """Translates encoded sentences, with a progress bar where there is a description."""
-        return translate_ids(
+        """Translates encoded sentences, with a progress bar where there is a description.
+
+        Raises:
+            UserError: the model's logits are not finite.
+        """
+        found = translate_ids(
             self.model,
             sources,
             search,
@@ -150,6 +156,11 @@ class Translator:
             progress=bool(description),
             description=description,
         )
+        if not all(best and math.isfinite(best[0].score) for best in found):
+            raise UserError(
+                f"{self.run}: the model's probabilities are no numbers: its training diverged; train again"
+            )
+        return found
 
     def translate(self, sentences: Sequence[str], search: Search) -> list[list[tuple[str, Hypothesis]]]:
         """Translates sentences into `n_best` texts each, the best first; a blank one stays blank."""

@@ -194,10 +194,15 @@ class Workload:
     pair_flops: Callable[[], PairFlops]
 
     def window(self, steps: int) -> list[Batch]:
-        """The batches that make a window of at least so many steps; a step of decoding is one position."""
+        """The batches that make a window of at least so many steps; a step of decoding is one position.
+
+        A window of decoding on a corpus's own lengths goes through all its batches, so that no length is
+        missed.
+        """
+        at_least = len(self.batches) if self.source_length is None and self.phase != "train" else 1
         chosen: list[Batch] = []
         done = 0
-        while done < steps:
+        while done < steps or len(chosen) < at_least:
             batch = self.batches[len(chosen) % len(self.batches)]
             done += 1 if self.phase == "train" else int(batch.target_lengths.max())
             chosen.append(batch)
@@ -290,25 +295,28 @@ def batches_of_length(length: int, target_tokens: int, vocabulary_size: int) -> 
 
 
 def batches_of_corpus(corpus: PreparedCorpus, phase: str, target_tokens: int, count: int) -> list[Batch]:
-    """Batches as long as a corpus's own sentences, in random order, the same at every call.
+    """Batches as long as a corpus's own sentences, the same at every call.
 
-    Training gets batches as training plans them; decoding gets sentences of the validation split, sorted by
-    source length, and is to translate each into as many tokens as its source has.
+    Training gets batches as training plans them, in their random order. Decoding gets batches of sentences of
+    the validation split, sorted by length as translation sorts them, taken at even distances from the
+    shortest to the longest, and is to translate each sentence into as many tokens as its source has.
 
     Args:
+        corpus: prepared.
+        phase: as in `Workload`.
         target_tokens: in a batch, with padding, at most.
         count: batches, at most.
     """
-    split = corpus.split("train" if phase == "train" else "validation")
-    sources = split.source.lengths + 1
-    targets = split.target.lengths + 1 if phase == "train" else sources
-    plan = BatchPlan(sources, targets, target_tokens)
-    batches = [collate(split, rows) for rows in plan.epoch(0)[:count]]
-    if phase != "train":
-        batches = [
-            replace(b, target_lengths=b.source_lengths, global_tokens=int(b.source_lengths.sum())) for b in batches
-        ]
-    return batches
+    if phase == "train":
+        split = corpus.split("train")
+        plan = BatchPlan(split.source.lengths + 1, split.target.lengths + 1, target_tokens)
+        return [collate(split, rows) for rows in plan.epoch(0)[:count]]
+    split = corpus.split("validation")
+    lengths = split.source.lengths + 1
+    batches = BatchPlan(lengths, lengths, target_tokens).in_order()
+    count = min(count, len(batches))
+    chosen = [collate(split, batches[(2 * k + 1) * len(batches) // (2 * count)]) for k in range(count)]
+    return [replace(b, target_lengths=b.source_lengths, global_tokens=int(b.source_lengths.sum())) for b in chosen]
 
 
 def padding_share(batches: Sequence[Batch], phase: str) -> float:

@@ -25,6 +25,7 @@ from lit_nmt.errors import UserError
 from lit_nmt.flops import example_batch
 from lit_nmt.machine import FreshProcesses, cores_busy_with_others, machine_to_itself
 from lit_nmt.overhead import PairedWindows, outside_share
+from lit_nmt.studies import load_study
 from lit_nmt.throughput import Settings, bench
 from lit_nmt.timing import Spread, alternate, fastest_product, time_window
 from lit_nmt.workloads import (
@@ -213,7 +214,9 @@ def test_a_window_has_at_least_the_steps_asked_for() -> None:
     batches = [example_batch(2, length, length, 40) for length in (5, 9)]
     assert [len(b.source[0]) for b in rig.workload("train", None, batches).window(5)] == [5, 9, 5, 9, 5]
     # a step of decoding is one position
-    assert [len(b.source[0]) for b in rig.workload("decode-greedy", None, batches).window(15)] == [5, 9, 5]
+    assert [len(b.source[0]) for b in rig.workload("decode-greedy", 5, batches).window(15)] == [5, 9, 5]
+    # on a corpus, decoding goes through all its lengths
+    assert [len(b.source[0]) for b in rig.workload("decode-greedy", None, batches).window(1)] == [5, 9]
 
 
 def test_fixed_lengths_keep_the_budget_of_target_tokens() -> None:
@@ -232,6 +235,9 @@ def test_batches_of_a_corpus_have_its_lengths_and_are_the_same_at_every_call() -
     assert sum(measuring.tokens_in([b]) for b in train) == len(split.target.tokens) + 200
     decode = batches_of_corpus(corpus, "decode-greedy", 64, 3)
     assert len(decode) == 3
+    longest = [int(batch.source_lengths.max()) for batch in decode]
+    assert longest == sorted(longest)
+    assert longest[0] <= 6 < 9 <= longest[-1]  # of 2 to 12
     again = batches_of_corpus(corpus, "decode-beam5", 64, 3)
     for batch, other in zip(decode, again, strict=True):
         assert torch.equal(batch.source, other.source)
@@ -369,6 +375,28 @@ def test_bench_writes_the_table_and_its_circumstances(tmp_path: Path, monkeypatc
     assert environment["fastest_product"]["flops_per_second"] > 1e8
     assert environment["versions"]["torch"] == torch.__version__
     assert environment["settings"]["steps"] == 2
+
+
+def test_a_study_says_what_is_measured_and_options_overrule_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {}
+
+    def note(folder: Path, fragments: dict[str, dict], settings: Settings, vocabulary_size: int) -> None:
+        asked[folder.name] = (fragments, settings)
+
+    monkeypatch.chdir(Path(__file__).parents[1])
+    monkeypatch.setattr(throughput, "_measure_into", note)
+    bench(["tiny"])
+    study = load_study("tiny")
+    fragments, settings = asked["tiny"]
+    assert list(fragments) == list(study.models)
+    assert all(fragment["model"]["class_path"] for fragment in fragments.values())
+    assert settings.corpus in study.corpora
+    for key, value in vars(study.bench).items():
+        assert key in ("models", "corpus") or getattr(settings, key) == value
+    bench(["tiny"], steps=7, peak_memory=not study.bench.peak_memory)
+    assert asked["tiny"][1] == replace(settings, steps=7, peak_memory=not settings.peak_memory)
+    with pytest.raises(UserError, match="measured alone"):
+        bench(["tiny", "transformer"])
 
 
 @pytest.mark.parametrize(

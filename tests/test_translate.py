@@ -251,6 +251,19 @@ def test_what_is_no_run_is_told(
     assert "run `lit-nmt prepare letters-xx-yy`" in told(str(run))
 
 
+def test_a_diverged_model_is_told(
+    run: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def diverged(self: Reverser, previous: Tensor, state: Any) -> Step:
+        return Step(torch.full((len(previous), self.vocabulary_size), torch.nan), state)
+
+    monkeypatch.setattr(Reverser, "step", diverged)
+    for decoding in ("greedy", "beam5"):
+        assert cli.main(["translate", str(run), "--test_sets", "second", "--decodings", decoding]) == 2
+        assert "its training diverged" in capsys.readouterr().err
+    assert not (run / "translations").exists()
+
+
 def test_bytes_that_are_not_utf8_are_told_by_line(
     run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

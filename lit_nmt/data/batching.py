@@ -43,8 +43,9 @@ class Batch:
 class BatchPlan:
     """Cuts a split into batches of similar lengths whose padded size stays within a token budget.
 
-    Sentences are sorted by (target length, source length); each batch takes as many as fit into `max_tokens` with
-    padding, on the longer of its two sides. Every epoch shuffles sentences of equal lengths among each other, and
+    Pairs are sorted by their longer side, those with the same by the difference of the two, up and down in turns, so
+    that neighbours are alike on both; each batch takes as many as fit into `max_tokens` with padding, on its longer
+    side. Every epoch shuffles sentences of equal lengths among each other, and
     the order of the batches. So the number of batches and the shape of each are the same in all epochs, which makes
     the length of a training known before it starts; no sentence appears twice in an epoch and none is left out.
 
@@ -59,7 +60,7 @@ class BatchPlan:
         self.source_lengths = np.asarray(source_lengths)
         self.target_lengths = np.asarray(target_lengths)
         self.seed = seed
-        order = np.lexsort((self.source_lengths, self.target_lengths))
+        order = self._sorted()
         self.bounds = _cut(self.source_lengths[order], self.target_lengths[order], max_tokens)
         sorted_targets = np.concatenate(([0], np.cumsum(self.target_lengths[order], dtype=np.int64)))
         self.batch_tokens = np.diff(sorted_targets[self.bounds])
@@ -71,7 +72,7 @@ class BatchPlan:
     @property
     def padding_share(self) -> float:
         """The share of padding in all positions, source and target together."""
-        order = np.lexsort((self.source_lengths, self.target_lengths))
+        order = self._sorted()
         padded = 0
         for lengths in (self.source_lengths, self.target_lengths):
             longest = np.maximum.reduceat(lengths[order], self.bounds[:-1])
@@ -86,13 +87,20 @@ class BatchPlan:
     def epoch(self, epoch: int) -> list[np.ndarray]:
         """The rows of each global batch, in the order in which this epoch visits them."""
         tiebreak = np.random.default_rng([self.seed, epoch, 0]).random(len(self.source_lengths))
-        order = np.lexsort((tiebreak, self.source_lengths, self.target_lengths))
+        order = self._sorted(tiebreak)
         return [order[self.bounds[i] : self.bounds[i + 1]] for i in self.batch_order(epoch)]
 
     def in_order(self) -> list[np.ndarray]:
         """The rows of each batch from the shortest to the longest, for evaluation."""
-        order = np.lexsort((self.source_lengths, self.target_lengths))
+        order = self._sorted()
         return [order[a:b] for a, b in zip(self.bounds[:-1], self.bounds[1:], strict=True)]
+
+    def _sorted(self, tiebreak: np.ndarray | None = None) -> np.ndarray:
+        """Rows such that neighbours have similar lengths; those with the same two lengths by `tiebreak`."""
+        longer = np.maximum(self.source_lengths, self.target_lengths)
+        difference = self.source_lengths - self.target_lengths
+        keys = [np.where(longer % 2, difference, -difference), longer]
+        return np.lexsort(keys if tiebreak is None else [tiebreak, *keys])
 
     def batches_for(self, target_tokens: int, multiple_of: int = 1) -> int:
         """The number of batches, over as many epochs as it takes, that hold at least `target_tokens` target tokens.

@@ -1,9 +1,8 @@
 """Figures: a tidy frame in, a panel out, drawn once for the page (SVG), for papers (SVG) and for GitHub (PNG).
 
-A panel is small enough to be read on a phone and shows one quantity. An architecture keeps its colour in every
-figure of every report; its variants differ by line. The palette is Okabe and Ito's (2008), darkened until a
-label in it is legible on white; the page's copy takes its colours from CSS variables, hence follows a dark page.
-The same frame gives the same bytes: no date, a fixed salt for identifiers, the typeface that Matplotlib brings.
+A panel is small enough to be read on a phone and shows one quantity. The page's copy takes its colours from CSS
+variables, hence follows a dark page. The same frame gives the same bytes: no date, a fixed salt for identifiers, the
+typeface that Matplotlib brings.
 """
 
 from __future__ import annotations
@@ -24,33 +23,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
+from lit_nmt.report.styles import INKS, SERIES, Style
 from lit_nmt.report.words import rounded
-
-# name, on white, on black
-INKS = {
-    "ink": ("#1c1f23", "#e8e6e1"),
-    "soft": ("#5f656d", "#a3a9b0"),
-    "rule": ("#dcdfe3", "#363b42"),
-}
-SERIES = [
-    ("#0068a8", "#6bb8f0"),  # blue
-    ("#b84e00", "#ff9a5c"),  # vermilion
-    ("#007a5a", "#45cfa1"),  # bluish green
-    ("#96488f", "#e0a0da"),  # reddish purple
-    ("#866800", "#dfc04e"),  # ochre
-    ("#3d6f8e", "#8fd3e8"),  # sky
-    ("#7b4b2a", "#d2a47e"),  # brown
-    ("#565c64", "#b5bbc2"),  # grey
-]
-ARCHITECTURES = {"Transformer": 0, "AttentionSeq2Seq": 1, "Seq2Seq": 2, "ConvS2S": 3}
-LINES: list[tuple[str | tuple[int, tuple[float, ...]], str]] = [
-    ("-", "o"),
-    ((0, (4, 2)), "s"),
-    ((0, (1, 1.5)), "D"),
-    ((0, (6, 2, 1, 2)), "^"),
-    ((0, (2, 1)), "v"),
-    ((0, (8, 2)), "P"),
-]
 
 WIDTH, HEIGHT = 440, 286
 TOP, BOTTOM, LEFT, RIGHT = 34, 46, 44, 16
@@ -69,27 +43,6 @@ SETTINGS: Any = {
 
 
 @dataclass(frozen=True)
-class Style:
-    """How one model is drawn everywhere: its label, its architecture's colour, its variant's line."""
-
-    label: str
-    colour: int
-    line: int
-
-    @property
-    def ink(self) -> str:
-        return SERIES[self.colour][0]
-
-    @property
-    def dashes(self) -> str | tuple[int, tuple[float, ...]]:
-        return LINES[self.line % len(LINES)][0]
-
-    @property
-    def marker(self) -> str:
-        return LINES[self.line % len(LINES)][1]
-
-
-@dataclass(frozen=True)
 class Panel:
     """One drawn figure: `inline` for the page, `svg` and `png` for files of the stem `name`."""
 
@@ -98,38 +51,6 @@ class Panel:
     inline: str
     svg: str
     png: bytes
-
-
-def model_styles(models: Mapping[str, Mapping[str, str]]) -> dict[str, Style]:
-    """Gives each model of a study its style.
-
-    Args:
-        models: name -> {"architecture": class name, "title": printed name}, in the study's order.
-
-    Returns:
-        name -> Style. The four shipped architectures have a colour of their own; others share the rest by name.
-        Models that share a title are labelled by their names.
-    """
-    architectures = [entry["architecture"] for entry in models.values()]
-    others = sorted(set(architectures) - set(ARCHITECTURES))
-    free = range(len(ARCHITECTURES), len(SERIES))
-    colours = ARCHITECTURES | {name: free[i % len(free)] for i, name in enumerate(others)}
-    titles = [entry["title"] for entry in models.values()]
-    seen: dict[str, int] = {}
-    styles = {}
-    for name, entry in models.items():
-        variant = seen.get(entry["architecture"], 0)
-        seen[entry["architecture"]] = variant + 1
-        label = entry["title"] if titles.count(entry["title"]) == 1 else name
-        styles[name] = Style(label, colours[entry["architecture"]], variant)
-    return styles
-
-
-def css_variables(dark: bool) -> str:
-    """The palette as CSS declarations, for a light or a dark page."""
-    inks = [f"--{name}: {pair[dark]};" for name, pair in INKS.items()]
-    series = [f"--series-{i}: {pair[dark]};" for i, pair in enumerate(SERIES)]
-    return " ".join(inks + series)
 
 
 def draw_bins(

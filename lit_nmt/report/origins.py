@@ -154,7 +154,7 @@ def _machines(view: View) -> Any:
                 Cell(str(device) or words.NOTHING),
                 Cell(words.number(threads, 0), threads),
                 Cell(str(precision) or words.NOTHING),
-                Cell(str(commit)[:12] or words.NOTHING),
+                Cell(words.commit(str(commit))),
                 Cell(str(len(group)), len(group)),
                 Cell(words.duration(group["train_seconds"].sum()), group["train_seconds"].sum()),
             ]
@@ -167,7 +167,9 @@ def _machines(view: View) -> Any:
         Column("runs"),
         Column("training, in all"),
     ]
-    return Table("Where the models were trained", columns, [Group(rows)])
+    dirty = any("+" in str(commit) for commit in runs["commit"])
+    note = "A + after a commit: the code had changes that were not committed." if dirty else ""
+    return Table("Where the models were trained", columns, [Group(rows)], note)
 
 
 def _run(view: View, key: tuple[str, str, str], row: dict[str, Any], origin: dict[str, Any]) -> Fold:
@@ -178,7 +180,9 @@ def _run(view: View, key: tuple[str, str, str], row: dict[str, Any], origin: dic
         blocks.append(Code(command if isinstance(command, str) else " ".join(map(str, command))))
     shown = {name: value for name, value in row.items() if name not in ("study", "corpus", "model", "seed")}
     shown = {name: _whole(value) for name, value in shown.items() if value == value}
-    told = {"corpus", "model", "seed", "config", "command", *shown}
+    for what, told_of in (origin.get("translations") or {}).items():
+        shown[f"translation of {what}"] = ", ".join(f"{name} {value}" for name, value in facts(told_of))
+    told = {"translations", "corpus", "model", "seed", "config", "command", *shown}
     blocks.append(Facts(facts(shown) + facts({name: value for name, value in origin.items() if name not in told})))
     if origin.get("config"):
         blocks.append(Code(_yaml(origin["config"])))

@@ -296,4 +296,4 @@ def _bounds(low: float, high: float) -> str:
 
 
 def _committed(commit: str) -> str:
-    return f"committed as {commit[:12]}" if commit else "not committed"
+    return f"committed as {words.commit(commit)}" if commit else "not committed"

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lit_nmt.report.content import Code, Column, Example, Facts, Figure, Fold, Paragraph, Report, Table
-from lit_nmt.report.figures import css_variables
+from lit_nmt.report.styles import css_variables
 
 HERE = Path(__file__).parent
 
@@ -77,7 +77,7 @@ def _markdown(block: Any) -> list[str]:
         rows = [("source", _escape(block.source)), ("reference", _escape(block.reference))]
         for translation in block.translations:
             text = "".join(_escape(piece) for piece, _ in translation.pieces)
-            rows.append((f"**{_escape(translation.label)}**", text))
+            rows.append((f"**{_escape(translation.label)}**", text or "*nothing*"))
         return ["| " + _escape(block.title) + " | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows), ""]
     if isinstance(block, Code):
         fence = "`" * (max((len(run) for run in re.findall(r"`+", block.text)), default=2) + 1)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lit_nmt.evaluation import ALL, MEAN, NESTED, PAIRED_BOOTSTRAP, POOLED
 from lit_nmt.report.content import Cell
-from lit_nmt.report.figures import Style, model_styles
+from lit_nmt.report.styles import Style, model_styles
 from lit_nmt.report.tables import Results, over_seeds
 
 

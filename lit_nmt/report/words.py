@@ -82,6 +82,12 @@ def listing(items: list[str]) -> str:
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
 
 
+def commit(name: str) -> str:
+    """A commit by its first twelve digits, with what follows a + (changes that were not committed)."""
+    digits, plus, _ = name.partition("+")
+    return digits[:12] + plus if name else NOTHING
+
+
 def sentence(text: str) -> str:
     """The text with a capital first letter."""
     return text[:1].upper() + text[1:]

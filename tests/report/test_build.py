@@ -227,16 +227,25 @@ def test_study_without_results_says_what_to_run(tmp_path: Path, monkeypatch: pyt
         report("tiny")
 
 
-def test_report_of_a_study_copies_its_throughput(made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_of_studies_copies_throughput_and_links_them(
+    made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(HERE / "experiments", tmp_path / "experiments")
+    both = tmp_path / "experiments/studies/both.yaml"
+    both.write_text("title: Two in one\nquestion: How?\nincludes: [tiny]\n", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     measured = made_up(tmp_path / "made", name="tiny", **SMALL)
     bench = tmp_path / "runs/bench/tiny"
     bench.mkdir(parents=True)
     shutil.copy(measured / "throughput.csv", bench)
-    report("tiny")
+    report("both")
     copied = pd.read_csv(tmp_path / "reports/tiny/results/throughput.csv")
     assert len(copied) == len(pd.read_csv(bench / "throughput.csv"))
     page = (tmp_path / "reports/tiny/index.html").read_text(encoding="utf-8")
     assert "A smoke test of every stage" in page
     assert "synthetic-tiny: no translations have been scored yet" in page
+    assert "../tiny/index.html" in (tmp_path / "reports/both/index.html").read_text(encoding="utf-8")
+    assert "../tiny/report.md" in (tmp_path / "reports/both/report.md").read_text(encoding="utf-8")
+    index = (tmp_path / "reports/index.html").read_text(encoding="utf-8")
+    assert "both/index.html" in index
+    assert "tiny/index.html" in index

@@ -11,17 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lit_nmt.report.figures import (
-    INKS,
-    SERIES,
-    css_variables,
-    draw_bars,
-    draw_bins,
-    draw_curves,
-    draw_lengths,
-    model_styles,
-    spread,
-)
+from lit_nmt.report.figures import draw_bars, draw_bins, draw_curves, draw_lengths, spread
+from lit_nmt.report.styles import INKS, SERIES, css_variables, model_styles
 
 STYLES = model_styles(
     {
