@@ -218,9 +218,7 @@ class Record(Callback):
                 writer.writerows(rows)
         self._start_interval()
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Counts the batch; at a log interval, checks that the loss is finite and writes a row."""
         self.target_tokens += batch.global_tokens
         finite = outputs["loss"].detach().isfinite()
@@ -241,7 +239,7 @@ class Record(Callback):
             )
             self._start_interval()
 
-    def check_finite(self, trainer: pl.Trainer) -> None:
+    def check_finite(self, trainer: Any) -> None:
         """Reads the flag that has gathered since the last check.
 
         Raises:
@@ -297,7 +295,7 @@ class Record(Callback):
     def _write(self, trainer: pl.Trainer, **values: float) -> None:
         if not trainer.is_global_zero:
             return
-        row = {"step": trainer.global_step, "target_tokens": self.target_tokens}
+        row: dict[str, Any] = {"step": trainer.global_step, "target_tokens": self.target_tokens}
         row["train_seconds"] = round(self.train_seconds, 3)
         row |= {name: f"{value:.6g}" for name, value in values.items() if math.isfinite(value)}
         with open(self.path, "a", newline="", encoding="utf-8") as file:

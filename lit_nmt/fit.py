@@ -78,6 +78,7 @@ def main(args: ArgsType = None) -> None:
         subclass_mode_model=True,
         run=False,
         auto_configure_optimizers=False,
+        parser_kwargs={"exit_on_error": False},
         args=args,
         save_config_callback=None,
         seed_everything_default=1,
@@ -157,7 +158,7 @@ def _differences(a: Any, b: Any, place: str = "") -> list[str]:
 
 def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime) -> None:
     """Fits, chooses the weights to be scored, and writes `fit.json` last."""
-    trainer: pl.Trainer = cli.trainer
+    trainer: Any = cli.trainer
     model: TranslationModule = cli.model
     data: TranslationData = cli.datamodule
     checkpoints = Checkpoints(folder / "checkpoints", config["average"])

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -84,18 +85,18 @@ def test_a_training_leaves_its_record(whole):
 def test_a_training_stopped_anywhere_ends_in_the_same_weights(workplace, whole, stop_before, monkeypatch):
     name = f"stopped-{stop_before}"
 
-    class PowerCut(Exception):
+    class PowerCutError(Exception):
         pass
 
     original = callbacks.SeedEachStep.on_train_batch_start
 
     def stop(self, trainer, pl_module, batch, batch_idx):
         if batch_idx == stop_before:
-            raise PowerCut
+            raise PowerCutError
         original(self, trainer, pl_module, batch, batch_idx)
 
     monkeypatch.setattr(callbacks.SeedEachStep, "on_train_batch_start", stop)
-    with pytest.raises(PowerCut):
+    with pytest.raises(PowerCutError):
         run(workplace, name)
     monkeypatch.undo()
     resumed = run(workplace, name)
@@ -169,7 +170,7 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(workplace, who
     model.load_state_dict(start)
     model.eval()
     loss, _ = model.losses(batch, model.label_smoothing)
-    for (name, parameter), gradient in zip(
+    for (name, _parameter), gradient in zip(
         model.named_parameters(),
         torch.autograd.grad(loss / batch.global_tokens, list(model.parameters())),
         strict=True,
@@ -201,7 +202,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls(schedule):
     assert max(factors) == pytest.approx(1.0)
     assert factors.index(max(factors)) == 9
     assert factors[4] == pytest.approx(0.5)
-    assert all(a > b for a, b in zip(factors[9:], factors[10:], strict=False))
+    assert all(a > b for a, b in pairwise(factors[9:]))
     if schedule == "linear":
         assert factors[-1] == pytest.approx(1 / 91)
     else:

@@ -7,15 +7,12 @@ and `load_corpus_config`. The dataclasses hold plain types only and are checked 
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-import yaml
-
+from lit_nmt.configuration import build, read_yaml
 from lit_nmt.errors import UserError
 from lit_nmt.files import digest
 
@@ -239,8 +236,7 @@ def load_corpus_config(name_or_path: str, overrides: Mapping[str, Any] | None = 
     content.setdefault("folder", path.stem)
     if overrides:
         content = _merge(content, overrides)
-    config: CorpusConfig = build(CorpusConfig, content, f"{path}: data.corpus")
-    return config
+    return build(CorpusConfig, content, f"{path}: data.corpus")
 
 
 def _find(name: str) -> tuple[Path, tuple[str, str] | None]:
@@ -264,11 +260,7 @@ def _known() -> str:
 
 
 def _read_fragment(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a YAML file ({' '.join(str(error).split())})") from None
-    data = content.get("data") if isinstance(content, dict) else None
+    data = read_yaml(path).get("data")
     corpus = data.get("corpus") if isinstance(data, dict) else None
     if not isinstance(corpus, dict):
         raise UserError(f"{path}: no data.corpus found; a corpus YAML has its keys under data: corpus:")
@@ -284,54 +276,3 @@ def _merge(content: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str
         else:
             merged[key] = value
     return merged
-
-
-def build(expected: Any, value: Any, where: str) -> Any:
-    """Makes a dataclass (or a plain value) of plain types, checking every key and type.
-
-    Args:
-        expected: A dataclass, or a type built of `dict`, `list`, `Literal`, `|` and scalars.
-        value: Mappings, lists and scalars, as YAML gives them.
-        where: What to call the place in an error.
-
-    Raises:
-        UserError: One line with the place, what was found and what was expected.
-    """
-    origin, arguments = typing.get_origin(expected), typing.get_args(expected)
-    if dataclasses.is_dataclass(expected) and isinstance(expected, type):
-        return _build_dataclass(expected, value, where)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        return build(next(entry for entry in arguments if entry is not type(None)), value, where)
-    if origin is Literal:
-        if value not in arguments:
-            raise UserError(f"{where}: {value!r} is none of {', '.join(map(str, arguments))}")
-        return value
-    if origin is dict and isinstance(value, Mapping):
-        return {str(key): build(arguments[1], entry, f"{where}.{key}") for key, entry in value.items()}
-    if origin is list and isinstance(value, list):
-        return [build(arguments[0], entry, f"{where}[{row}]") for row, entry in enumerate(value)]
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    # bool is a subclass of int, and `pairs: true` is no number.
-    if origin is None and isinstance(value, expected) and (expected is bool or not isinstance(value, bool)):
-        return value
-    name = expected.__name__ if origin is None else str(expected)
-    raise UserError(f"{where}: {value!r} found, {name} expected")
-
-
-def _build_dataclass(expected: type, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(value) and isinstance(value, expected):
-        return value
-    if not isinstance(value, Mapping):
-        raise UserError(f"{where}: {value!r} found, keys of {expected.__name__} expected")
-    hints = typing.get_type_hints(expected)
-    for key in value:
-        if key not in hints:
-            raise UserError(f"{where}.{key}: unknown key; expected one of {', '.join(hints)}")
-    for entry in dataclasses.fields(expected):
-        required = entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING
-        if required and entry.name not in value:
-            raise UserError(f"{where}.{entry.name}: missing; it is required")
-    return expected(**{key: build(hints[key], entry, f"{where}.{key}") for key, entry in value.items()})

@@ -109,7 +109,7 @@ class TranslationData(pl.LightningDataModule):
         split = self.corpus.split("validation")
         rank, world_size = self.trainer.global_rank, self.trainer.world_size
         batches = [shard(split, rows, rank, world_size) for rows in self._plan(split, 0).in_order()]
-        return DataLoader(batches, batch_size=None)
+        return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
 
     def _plan(self, split: EncodedSplit, seed: int) -> BatchPlan:
         return BatchPlan(split.source.lengths + 1, split.target.lengths + 1, self.max_tokens, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -81,7 +82,7 @@ class AttentionSeq2Seq(TranslationModule):
         width = hidden_dim // 2 if bidirectional else hidden_dim
         self.encoder = Recurrence(cell, dim, width, layers, dropout, bidirectional)
         self.decoder = Recurrence(cell, 2 * dim if input_feeding else dim, hidden_dim, layers, dropout)
-        self.attention = SCORES[score](hidden_dim, attention_dim)
+        self.attention: AttentionScore = SCORES[score](hidden_dim, attention_dim)
         self.before_output = linear(2 * hidden_dim, dim)
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> AttentionState:
@@ -136,18 +137,28 @@ class AttentionSeq2Seq(TranslationModule):
         return self.dropout(torch.tanh(self.before_output(both))), weights
 
 
-class DotScore(nn.Module):
+class AttentionScore(nn.Module, ABC):
+    """How well a query and a key match."""
+
+    @abstractmethod
+    def keys(self, memory: Tensor) -> Tensor:
+        """What queries are compared with, (batch, source length, dims), from (batch, source length, hidden dim)."""
+
+    @abstractmethod
+    def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
+        """Scores (batch, target length, source length) of queries (batch, target length, hidden dim)."""
+
+
+class DotScore(AttentionScore):
     """query . key."""
 
     def __init__(self, hidden_dim: int, attention_dim: int) -> None:
         super().__init__()
 
     def keys(self, memory: Tensor) -> Tensor:
-        """What queries (batch, target length, hidden dim) are compared with, from (batch, source length, hidden)."""
         return memory
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Scores (batch, target length, source length)."""
         return queries @ keys.transpose(1, 2)
 
 
@@ -159,11 +170,10 @@ class GeneralScore(DotScore):
         self.key = linear(hidden_dim, hidden_dim, bias=False)
 
     def keys(self, memory: Tensor) -> Tensor:
-        """Projected memory."""
         return self.key(memory)
 
 
-class AdditiveScore(nn.Module):
+class AdditiveScore(AttentionScore):
     """v . tanh(W query + U key)."""
 
     def __init__(self, hidden_dim: int, attention_dim: int) -> None:
@@ -173,12 +183,10 @@ class AdditiveScore(nn.Module):
         self.weight = linear(attention_dim, 1, bias=False)
 
     def keys(self, memory: Tensor) -> Tensor:
-        """Projected memory (batch, source length, attention dim)."""
         return self.key(memory)
 
     def forward(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Scores (batch, target length, source length)."""
         return self.weight(torch.tanh(self.query(queries)[:, :, None] + keys[:, None])).squeeze(-1)
 
 
-SCORES: dict[str, type[nn.Module]] = {"additive": AdditiveScore, "general": GeneralScore, "dot": DotScore}
+SCORES: dict[str, type[AttentionScore]] = {"additive": AdditiveScore, "general": GeneralScore, "dot": DotScore}

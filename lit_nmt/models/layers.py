@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -121,13 +122,13 @@ def smoothed_cross_entropy_from_states(
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, states, weight, bias, target, smoothing):
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float
+    ) -> tuple[Tensor, Tensor]:
         vocabulary = weight.shape[0]
         cast_weight = weight.detach().to(states.dtype)
         wants_gradient = any(ctx.needs_input_grad[:3])
-        state_gradient = torch.empty_like(states) if wants_gradient else None
-        weight_gradient = torch.zeros_like(weight) if wants_gradient else None
-        bias_gradient = torch.zeros_like(bias) if wants_gradient else None
+        state_gradient, weight_gradient, bias_gradient = map(torch.zeros_like, (states, weight, bias))
         loss = torch.zeros((), dtype=torch.float32, device=states.device)
         negative_log_likelihood = loss.clone()
         for start in range(0, len(states), CHUNK_ROWS):
@@ -160,7 +161,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, loss_gradient, _):
+    def backward(ctx: Any, loss_gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         return *(gradient * loss_gradient for gradient in ctx.saved_tensors), None, None
 
 
@@ -183,7 +184,7 @@ class Recurrence(nn.Module):
         bidirectional: read in both directions; outputs and states of the two stand side by side.
     """
 
-    KINDS: ClassVar[dict[str, type[nn.RNNBase]]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+    KINDS: ClassVar[dict[str, Callable[..., nn.RNNBase]]] = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
     def __init__(
         self,

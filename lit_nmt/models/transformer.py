@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -109,13 +109,13 @@ class Transformer(TranslationModule):
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> TransformerState:
         memory, mask = self.memory(source, source_lengths)
-        return TransformerState(tuple(layer.start(memory) for layer in self.decoder), mask)
+        return TransformerState(tuple(cast(DecoderLayer, layer).start(memory) for layer in self.decoder), mask)
 
     def step(self, previous: Tensor, state: TransformerState) -> Step:
         x = self.place(previous[:, None], start=state.layers[0].keys.shape[2])
-        caches = []
-        for layer in self.decoder:
-            x, cache, attention = layer.step(x, state.layers[len(caches)], state.source_mask[:, None, None])
+        caches: list[LayerCache] = []
+        for layer, cache in zip(self.decoder, state.layers, strict=True):
+            x, cache, attention = cast(DecoderLayer, layer).step(x, cache, state.source_mask[:, None, None])
             caches.append(cache)
         logits = self.project(self.decoder_norm(x)[:, 0])
         return Step(logits, TransformerState(tuple(caches), state.source_mask), attention.mean(1)[:, 0])

@@ -111,7 +111,7 @@ class TranslationModule(pl.LightningModule, ABC):
         self.schedule = schedule
         self.halvings = halvings
         self.weight_decay = weight_decay
-        self.betas = tuple(betas)
+        self.betas = (betas[0], betas[1])
         self.embedding = Embedding(vocabulary_size, dim)
         self.output_bias = nn.Parameter(torch.zeros(vocabulary_size))
         self.dropout = Dropout(dropout)
@@ -211,7 +211,7 @@ class TranslationModule(pl.LightningModule, ABC):
         tokens = batch.global_tokens
         self.log("validation_loss", negative_log_likelihood / tokens, batch_size=tokens, sync_dist=True)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """The optimiser, and the schedule as a value a step."""
         optimiser: torch.optim.Optimizer
         if self.optimiser == "sgd":
