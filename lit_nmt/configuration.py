@@ -56,6 +56,13 @@ StrictLoader.add_implicit_resolver(
 )
 
 
+class StrictDumper(yaml.SafeDumper):
+    """Writes what `StrictLoader` reads back the same: `'1e3'` in quotes where it is a word."""
+
+
+StrictDumper.yaml_implicit_resolvers = StrictLoader.yaml_implicit_resolvers
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; an empty file is an empty mapping.
 

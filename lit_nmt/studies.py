@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import yaml
 
-from lit_nmt.configuration import build, merge, read_yaml, suggestion
+from lit_nmt.configuration import StrictDumper, build, merge, read_yaml, suggestion
 from lit_nmt.data.corpora import CorpusConfig, load_corpus_config
 from lit_nmt.errors import UserError
 from lit_nmt.files import digest, write_text
@@ -321,7 +321,7 @@ def corpus_file(name: str) -> Path:
 
 
 def _write_yaml(path: Path, content: Mapping[str, Any]) -> None:
-    text = yaml.safe_dump(dict(content), sort_keys=False, allow_unicode=True, width=110)
+    text = yaml.dump(dict(content), Dumper=StrictDumper, sort_keys=False, allow_unicode=True, width=110)
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
 

@@ -170,7 +170,7 @@ def _train(
     config: CorpusConfig, text: ParallelText, scanned: Scan, selection: Selection, folder: Path, progress: bool
 ) -> Subwords:
     rows = smallest(scanned.pair_digests, selection.rows, config.subwords.sample_pairs)
-    shown = _shown(_rows(text, rows), "train subwords on", len(rows), progress)
+    shown = _shown(_rows(text, rows), "learn subwords", len(rows), progress)
     return train_subwords(chain.from_iterable(shown), config.subwords, folder / "subwords.model")
 
 

@@ -105,14 +105,14 @@ def plain_splits():
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"langauges": ["xx"]}, ["data.corpus.langauges", "unknown key", "languages"]),
-        ({"filters": {"max_word": 3}}, ["filters.max_word", "unknown key", "max_words"]),
-        ({"splits": {"train": {"file_name": "x"}}}, ["splits.train.file_name", "unknown key"]),
-        ({"filters": {"max_words": "many"}}, ["filters.max_words", "'many'", "int"]),
-        ({"filters": {"max_words": True}}, ["filters.max_words", "True", "int"]),
-        ({"filters": [3]}, ["filters", "[3]"]),
-        ({"subwords": {"algorithm": "words"}}, ["subwords.algorithm", "'words'", "unigram", "bpe"]),
-        ({"splits": {"train": {"kind": "tape"}}}, ["splits.train.kind", "'tape'", "download"]),
+        ({"langauges": ["xx"]}, ["data.corpus", 'unknown key "langauges"', "languages"]),
+        ({"filters": {"max_word": 3}}, ["filters", 'unknown key "max_word"', "max_words"]),
+        ({"splits": {"train": {"file_name": "x"}}}, ["splits.train", 'unknown key "file_name"']),
+        ({"filters": {"max_words": "many"}}, ["filters: max_words", "'many'", "number"]),
+        ({"filters": {"max_words": True}}, ["filters: max_words", "True", "number"]),
+        ({"filters": [3]}, ["filters", "a list"]),
+        ({"subwords": {"algorithm": "words"}}, ["subwords: algorithm", "'words'", "unigram", "bpe"]),
+        ({"splits": {"train": {"kind": "tape"}}}, ["splits.train: kind", "'tape'", "download"]),
         ({"splits": {"train": {"pairs": 3}}}, ["splits.train.pairs", "'files'"]),
         ({"splits": {"train": {"kind": "synthetic"}}}, ["splits.train.pairs", "missing"]),
         ({"splits": {"train": {"limit": 0}}}, ["splits.train.limit", "at least 1"]),
@@ -146,7 +146,7 @@ def test_required_keys_and_splits_are_asked_for(write):
     content = as_yaml()
     del content["data"]["corpus"]["source"]
     path.write_text(yaml.safe_dump(content))
-    with pytest.raises(UserError, match=r"data\.corpus\.source: missing"):
+    with pytest.raises(UserError, match='data.corpus: the key "source" is missing'):
         load_corpus_config(str(path))
 
 
