@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lit_nmt import studies
-from lit_nmt.configuration import StrictDumper, StrictDumper, StrictLoader, build, merge, read_yaml
+from lit_nmt.configuration import StrictDumper, StrictLoader, build, merge, read_yaml
 from lit_nmt.errors import UserError
 from lit_nmt.studies import PlannedRun, Study, load_study, write_plan
 

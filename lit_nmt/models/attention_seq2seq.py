@@ -21,6 +21,7 @@ class AttentionState(NamedTuple):
 
     Attributes:
         recurrent: its recurrent state.
+        upper: that of the layer above attention; the encoder's last where there is none.
         fed: (batch, dim), the last state before the output; empty without input feeding.
         memory: (batch, source length, hidden dim), the annotations of the source.
         keys: (batch, source length, dims), what queries are compared with.
@@ -29,6 +30,7 @@ class AttentionState(NamedTuple):
     """
 
     recurrent: RecurrentState
+    upper: RecurrentState
     fed: Tensor
     memory: Tensor
     keys: Tensor
@@ -54,6 +56,8 @@ class AttentionSeq2Seq(TranslationModule):
         score: "additive" (Bahdanau et al. 2015, section A.1.2), or Luong et al. 2015's "general" or "dot" (eq. 8).
         attention_dim: of the additive score's hidden layer.
         input_feeding: attention's result enters the next step of the recurrence.
+        upper_layer: a second recurrence of the decoder reads what attention found, as the upper layers of Wu et al.
+            2016 do (arXiv:1609.08144, section 3): so the decoder knows what it has looked at, and all is still fused.
         dropout: on embeddings, between layers and before the output.
         options: of `TranslationModule`: label smoothing, learning rate, schedule.
     """
@@ -73,6 +77,7 @@ class AttentionSeq2Seq(TranslationModule):
         score: Score = "additive",
         attention_dim: int = 256,
         input_feeding: bool = False,
+        upper_layer: bool = False,
         dropout: float = 0.1,
         **options: Any,
     ) -> None:
@@ -83,6 +88,7 @@ class AttentionSeq2Seq(TranslationModule):
         self.encoder = Recurrence(cell, dim, width, layers, dropout, bidirectional)
         self.decoder = Recurrence(cell, 2 * dim if input_feeding else dim, hidden_dim, layers, dropout)
         self.attention: AttentionScore = SCORES[score](hidden_dim, attention_dim)
+        self.upper_layer = Recurrence(cell, 2 * hidden_dim, hidden_dim, 1, dropout) if upper_layer else None
         self.before_output = linear(2 * hidden_dim, dim)
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> AttentionState:
@@ -94,12 +100,13 @@ class AttentionSeq2Seq(TranslationModule):
         memory = self.dropout(memory)
         fed = memory.new_zeros(len(source), self.embedding.embedding_dim if self.input_feeding else 0)
         mask = padding_mask(source_lengths, source.shape[1])
-        return AttentionState(last, fed, memory, self.attention.keys(memory), mask, order)
+        upper = tuple(part[:, -1:] for part in last)
+        return AttentionState(last, upper, fed, memory, self.attention.keys(memory), mask, order)
 
     def step(self, previous: Tensor, state: AttentionState) -> Step:
         inputs = torch.cat([self.embed(previous), state.fed], -1)[:, None]
         outputs, recurrent = self.decoder.advance(inputs, state.recurrent)
-        states, weights = self.attend(outputs, state)
+        states, state, weights = self.attend(outputs, state)
         fed = states[:, 0] if self.input_feeding else state.fed
         attention = weights[:, 0].gather(1, state.order)
         return Step(self.project(states[:, 0]), state._replace(recurrent=recurrent, fed=fed), attention)
@@ -114,27 +121,31 @@ class AttentionSeq2Seq(TranslationModule):
         all_states = []
         for inputs in embedded.unbind(1):
             outputs, recurrent = self.decoder.advance(torch.cat([inputs, fed], -1)[:, None], recurrent)
-            states, _ = self.attend(outputs, state)
+            states, state, _ = self.attend(outputs, state)
             fed = states[:, 0]
             all_states.append(states)
         return torch.cat(all_states, 1)
 
-    def attend(self, outputs: Tensor, state: AttentionState) -> tuple[Tensor, Tensor]:
+    def attend(self, outputs: Tensor, state: AttentionState) -> tuple[Tensor, AttentionState, Tensor]:
         """Looks at the source from each of the decoder's outputs.
 
         Args:
             outputs: (batch, target length, hidden dim).
-            state: for memory, keys and mask.
+            state: for memory, keys and mask, and the state of the layer above.
 
         Returns:
-            States before the output projection (batch, target length, dim) (Luong et al. 2015, eq. 5) and the
-            weights (batch, target length, source length).
+            States before the output projection (batch, target length, dim) (Luong et al. 2015, eq. 5), the state
+            with that of the layer above, and the weights (batch, target length, source length).
         """
         outputs = self.dropout(outputs)
         scores = self.attention(outputs, state.keys)
         weights = scores.masked_fill(~state.source_mask[:, None], -math.inf).softmax(-1)
-        both = torch.cat([weights @ state.memory, outputs], -1)
-        return self.dropout(torch.tanh(self.before_output(both))), weights
+        context = weights @ state.memory
+        if self.upper_layer is not None:
+            outputs, upper = self.upper_layer.advance(torch.cat([context, outputs], -1), state.upper)
+            outputs, state = self.dropout(outputs), state._replace(upper=upper)
+        both = torch.cat([context, outputs], -1)
+        return self.dropout(torch.tanh(self.before_output(both))), state, weights
 
 
 class AttentionScore(nn.Module, ABC):

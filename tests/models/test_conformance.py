@@ -41,12 +41,21 @@ OPTIONS: dict[str, list[dict]] = {
         ]
     ],
     "attention-seq2seq": [
-        {"cell": cell, "score": score, "input_feeding": feeding, "bidirectional": two, "reverse_source": back}
-        for cell, score, feeding, two, back in [
-            ("lstm", "dot", False, True, False),
-            ("gru", "additive", True, True, False),
-            ("lstm", "general", True, False, True),
-            ("rnn", "additive", False, False, True),
+        {
+            "cell": cell,
+            "score": score,
+            "input_feeding": feeding,
+            "bidirectional": two,
+            "reverse_source": back,
+            "upper_layer": upper,
+        }
+        for cell, score, feeding, two, back, upper in [
+            ("lstm", "dot", False, True, False, False),
+            ("gru", "additive", True, True, False, False),
+            ("lstm", "general", True, False, True, False),
+            ("rnn", "additive", False, False, True, False),
+            ("lstm", "general", False, True, False, True),
+            ("gru", "dot", True, False, False, True),
         ]
     ],
 }
