@@ -58,7 +58,7 @@ class AttentionSeq2Seq(TranslationModule):
         input_feeding: attention's result enters the next step of the recurrence.
         upper_layer: a second recurrence of the decoder reads what attention found, as the upper layers of Wu et al.
             2016 do (arXiv:1609.08144, section 3): so the decoder knows what it has looked at, and all is still fused.
-        dropout: on embeddings, between layers and before the output.
+        dropout: on embeddings and on the outputs of each recurrence.
         options: of `TranslationModule`: label smoothing, learning rate, schedule.
     """
 
@@ -145,7 +145,7 @@ class AttentionSeq2Seq(TranslationModule):
             outputs, upper = self.upper_layer.advance(torch.cat([context, outputs], -1), state.upper)
             outputs, state = self.dropout(outputs), state._replace(upper=upper)
         both = torch.cat([context, outputs], -1)
-        return self.dropout(torch.tanh(self.before_output(both))), state, weights
+        return torch.tanh(self.before_output(both)), state, weights
 
 
 class AttentionScore(nn.Module, ABC):

@@ -32,7 +32,7 @@ class Seq2Seq(TranslationModule):
         reverse_source: read it back to front (Sutskever et al. 2014, section 3.3).
         context_every_step: feed the source vector to every step of decoder and output (Cho et al. 2014,
             arXiv:1406.1078, eqs. 6 and 7), not to the first state alone.
-        dropout: on embeddings, between layers and before the output.
+        dropout: on embeddings and on the outputs of each recurrence.
         options: of `TranslationModule`: label smoothing, learning rate, schedule.
     """
 
@@ -80,4 +80,4 @@ class Seq2Seq(TranslationModule):
         context = state.context[:, None].expand(-1, previous.shape[1], -1)
         outputs, recurrent = self.decoder.advance(torch.cat([self.embed(previous), context], -1), state.recurrent)
         states = torch.tanh(self.before_output(torch.cat([self.dropout(outputs), context], -1)))
-        return self.dropout(states), recurrent
+        return states, recurrent
