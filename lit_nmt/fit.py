@@ -202,7 +202,10 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime) 
     }
     write_json(folder / "fit.json", result)
     if result["status"] == "failed":
-        print(f"lit-nmt: {folder}: {result['stopped_by']}", file=sys.stderr)
+        print(f"{folder}: failed, {result['stopped_by']}")
+    else:
+        speed = f"{result['tokens_per_second']:,.0f} tokens/s for {result['train_seconds'] / 60:.1f} minutes"
+        print(f"{folder}: {speed}, scored weights: {scored}")
 
 
 def _choose_weights(
