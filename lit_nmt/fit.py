@@ -19,6 +19,7 @@ import filelock
 import pytorch_lightning as pl
 import torch
 import yaml
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import EarlyStopping, ProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -87,6 +88,9 @@ def main(args: ArgsType = None) -> None:
     config = yaml.safe_load(cli.parser.dump(cli.config, skip_link_targets=False, skip_none=False))
     folder = run_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
+    if getattr(rank_zero_only, "rank", 0):  # the processes that Lightning starts beside the first share its folder
+        train(cli, config, folder, started)
+        return
     lock = filelock.FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)

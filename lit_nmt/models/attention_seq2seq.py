@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_nmt.data.batching import Batch
-from lit_nmt.models.layers import Cell, Recurrence, RecurrentState, linear, padding_mask, reversal
+from lit_nmt.models.layers import Cell, Readout, Recurrence, RecurrentState, linear, padding_mask, reversal
 from lit_nmt.models.translation import Step, TranslationModule
 
 Score = Literal["additive", "general", "dot"]
@@ -58,6 +58,7 @@ class AttentionSeq2Seq(TranslationModule):
         input_feeding: attention's result enters the next step of the recurrence.
         upper_layer: a second recurrence of the decoder reads what attention found, as the upper layers of Wu et al.
             2016 do (arXiv:1609.08144, section 3): so the decoder knows what it has looked at, and all is still fused.
+        readout: of the state before the output, see `Readout`.
         dropout: on embeddings and on the outputs of each recurrence.
         options: of `TranslationModule`: label smoothing, learning rate, schedule.
     """
@@ -78,6 +79,7 @@ class AttentionSeq2Seq(TranslationModule):
         attention_dim: int = 256,
         input_feeding: bool = False,
         upper_layer: bool = False,
+        readout: Literal["norm", "tanh"] = "norm",
         dropout: float = 0.1,
         **options: Any,
     ) -> None:
@@ -89,7 +91,7 @@ class AttentionSeq2Seq(TranslationModule):
         self.decoder = Recurrence(cell, 2 * dim if input_feeding else dim, hidden_dim, layers, dropout)
         self.attention: AttentionScore = SCORES[score](hidden_dim, attention_dim)
         self.upper_layer = Recurrence(cell, 2 * hidden_dim, hidden_dim, 1, dropout) if upper_layer else None
-        self.before_output = linear(2 * hidden_dim, dim)
+        self.readout = Readout(2 * hidden_dim, dim, readout)
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> AttentionState:
         order = torch.arange(source.shape[1], device=source.device).expand_as(source)
@@ -134,7 +136,7 @@ class AttentionSeq2Seq(TranslationModule):
             state: for memory, keys and mask, and the state of the layer above.
 
         Returns:
-            States before the output projection (batch, target length, dim) (Luong et al. 2015, eq. 5), the state
+            States before the output projection (batch, target length, dim), the state
             with that of the layer above, and the weights (batch, target length, source length).
         """
         outputs = self.dropout(outputs)
@@ -145,7 +147,7 @@ class AttentionSeq2Seq(TranslationModule):
             outputs, upper = self.upper_layer.advance(torch.cat([context, outputs], -1), state.upper)
             outputs, state = self.dropout(outputs), state._replace(upper=upper)
         both = torch.cat([context, outputs], -1)
-        return torch.tanh(self.before_output(both)), state, weights
+        return self.readout(both), state, weights
 
 
 class AttentionScore(nn.Module, ABC):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lit_nmt.data.batching import Batch
-from lit_nmt.models.layers import Cell, Recurrence, RecurrentState, linear, reversal
+from lit_nmt.models.layers import Cell, Readout, Recurrence, RecurrentState, reversal
 from lit_nmt.models.translation import Step, TranslationModule
 
 
@@ -32,6 +32,7 @@ class Seq2Seq(TranslationModule):
         reverse_source: read it back to front (Sutskever et al. 2014, section 3.3).
         context_every_step: feed the source vector to every step of decoder and output (Cho et al. 2014,
             arXiv:1406.1078, eqs. 6 and 7), not to the first state alone.
+        readout: of the state before the output, see `Readout`.
         dropout: on embeddings and on the outputs of each recurrence.
         options: of `TranslationModule`: label smoothing, learning rate, schedule.
     """
@@ -49,6 +50,7 @@ class Seq2Seq(TranslationModule):
         bidirectional: bool = False,
         reverse_source: bool = False,
         context_every_step: bool = False,
+        readout: Literal["norm", "tanh"] = "norm",
         dropout: float = 0.1,
         **options: Any,
     ) -> None:
@@ -59,7 +61,7 @@ class Seq2Seq(TranslationModule):
         self.encoder = Recurrence(cell, dim, width, layers, dropout, bidirectional)
         context = hidden_dim if context_every_step else 0
         self.decoder = Recurrence(cell, dim + context, hidden_dim, layers, dropout)
-        self.before_output = linear(hidden_dim + context, dim)
+        self.readout = Readout(hidden_dim + context, dim, readout)
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> Seq2SeqState:
         if self.reverse_source:
@@ -79,5 +81,4 @@ class Seq2Seq(TranslationModule):
         """States before the output projection (batch, target length, dim) for tokens (batch, target length)."""
         context = state.context[:, None].expand(-1, previous.shape[1], -1)
         outputs, recurrent = self.decoder.advance(torch.cat([self.embed(previous), context], -1), state.recurrent)
-        states = torch.tanh(self.before_output(torch.cat([self.dropout(outputs), context], -1)))
-        return states, recurrent
+        return self.readout(torch.cat([self.dropout(outputs), context], -1)), recurrent

@@ -32,12 +32,12 @@ OPTIONS: dict[str, list[dict]] = {
         for norm, positions in itertools.product(["pre", "post"], ["sinusoidal", "learned", "rotary"])
     ],
     "seq2seq": [
-        {"cell": cell, "bidirectional": two, "reverse_source": back, "context_every_step": context}
-        for cell, two, back, context in [
-            ("lstm", False, True, False),
-            ("gru", False, False, True),
-            ("rnn", True, False, False),
-            ("lstm", True, False, True),
+        {"cell": cell, "bidirectional": two, "reverse_source": back, "context_every_step": context, "readout": out}
+        for cell, two, back, context, out in [
+            ("lstm", False, True, False, "tanh"),
+            ("gru", False, False, True, "norm"),
+            ("rnn", True, False, False, "norm"),
+            ("lstm", True, False, True, "norm"),
         ]
     ],
     "attention-seq2seq": [
