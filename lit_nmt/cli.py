@@ -71,8 +71,6 @@ def _run(arguments: list[str]) -> int:
     function = getattr(importlib.import_module(module), name)
     try:
         if verb == "fit":
-            # LightningCLI takes the name of the program from here
-            sys.argv = ["lit-nmt fit"]
             function(rest)
         else:
             call(function, rest, f"lit-nmt {verb}")

@@ -79,7 +79,7 @@ def main(args: ArgsType = None) -> None:
         subclass_mode_model=True,
         run=False,
         auto_configure_optimizers=False,
-        parser_kwargs={"exit_on_error": False},
+        parser_kwargs={"prog": "lit-nmt fit", "exit_on_error": False},
         args=args,
         save_config_callback=None,
         seed_everything_default=1,
@@ -180,7 +180,7 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime) 
         trainer.fit(model, data, ckpt_path=checkpoints.last if checkpoints.last.is_file() else None)
         if trainer.interrupted:
             raise KeyboardInterrupt
-        if any(isinstance(c, EarlyStopping) and c.stopped_epoch for c in trainer.callbacks):
+        if any(isinstance(c, EarlyStopping) and c.wait_count >= c.patience for c in trainer.callbacks):
             result["stopped_by"] = "early_stopping"
         scored = _choose_weights(trainer, model, data, checkpoints)
     except NotFiniteError as error:

@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -191,6 +193,36 @@ def test_validation_bleu_is_that_of_the_translations(workplace, whole):
     bleu = corpus_bleu(Scorer(corpus.text("validation")[1]).statistics(hypotheses), "mixed")
     scored = json.loads((whole / "fit.json").read_text())["scored_weights"]
     assert scored.endswith(f"{bleu:.2f}")
+
+
+def test_a_single_run_can_stop_early_on_validation_bleu(workplace, monkeypatch):
+    monkeypatch.setattr(callbacks.CorpusBleu, "compute", lambda self: 1.0)  # never better than at first
+    stopping = ["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "validation_bleu"]
+    patience = ["--trainer.callbacks.mode", "max", "--trainer.callbacks.patience", "1"]
+    folder = run(workplace, "early", *stopping, *patience)
+    record = json.loads((folder / "fit.json").read_text())
+    assert record["stopped_by"] == "early_stopping"
+    assert sum(1 for row in curve(folder) if row["validation_bleu"]) == 2
+
+
+def test_two_processes_train_as_one(workplace, tmp_path):
+    """Each sentence once, gradients of the global batch, the same validation: the same weights within rounding."""
+    plain = ["--model.init_args.dropout", "0"]
+    one = run(workplace, "one-process", *plain)
+    two = workplace / "two-processes"
+    distributed = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
+    command = [sys.executable, "-m", "lit_nmt.cli", "fit", "--config", "config.yaml", *plain, *distributed]
+    done = subprocess.run(
+        [*command, "--trainer.default_root_dir", two.name],
+        cwd=workplace, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    records = [json.loads((folder / "fit.json").read_text()) for folder in (one, two)]
+    assert records[0]["target_tokens"] == records[1]["target_tokens"]
+    assert records[0]["best_validation_loss"] == pytest.approx(records[1]["best_validation_loss"], rel=1e-4)
+    assert records[0]["best_validation_bleu"] == pytest.approx(records[1]["best_validation_bleu"], rel=1e-4)
+    for key, value in weights(one).items():
+        torch.testing.assert_close(weights(two)[key], value, rtol=1e-3, atol=2e-4, msg=key)
 
 
 @pytest.mark.parametrize("schedule", ["inverse-square-root", "linear"])

@@ -140,36 +140,40 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, target: Tensor, smoothing: float
     ) -> tuple[Tensor, Tensor]:
-        vocabulary = weight.shape[0]
+        rows, vocabulary = len(states), weight.shape[0]
         cast_weight = weight.detach().to(states.dtype)
         wants_gradient = any(ctx.needs_input_grad[:3])
         state_gradient, weight_gradient, bias_gradient = map(torch.zeros_like, (states, weight, bias))
-        loss = torch.zeros((), dtype=torch.float32, device=states.device)
-        negative_log_likelihood = loss.clone()
-        for start in range(0, len(states), CHUNK_ROWS):
+        negative_log_likelihood = torch.zeros((), dtype=torch.float32, device=states.device)
+        log_normalisers = negative_log_likelihood.clone()
+        for start in range(0, rows, CHUNK_ROWS):
             chunk = states[start : start + CHUNK_ROWS]
             chunk_target = target[start : start + CHUNK_ROWS, None]
             logits = F.linear(chunk, cast_weight).float().add_(bias)
-            probabilities = logits.softmax(-1)
-            gold = logits.gather(1, chunk_target)
-            # log Z from the softmax's own value at a well-scaled entry: the row's largest
-            largest, where = logits.max(-1, keepdim=True)
-            log_normaliser = largest - probabilities.gather(1, where).log_()
-            negative_log_likelihood += (log_normaliser - gold).sum()
-            if smoothing:
-                loss += (log_normaliser.sum() * vocabulary - logits.sum()) * (smoothing / vocabulary)
+            log_probabilities = logits.log_softmax(-1)
+            gold = log_probabilities.gather(1, chunk_target)
+            negative_log_likelihood -= gold.sum()
+            log_normalisers += (logits.gather(1, chunk_target) - gold).sum()
             if wants_gradient:
-                if smoothing:
-                    probabilities.sub_(smoothing / vocabulary)
-                probabilities.scatter_add_(1, chunk_target, torch.full_like(gold, smoothing - 1))
-                bias_gradient += probabilities.sum(0)
-                gradient = probabilities.to(states.dtype)
+                gradient = log_probabilities.exp_()
+                gradient.scatter_add_(1, chunk_target, torch.full_like(gold, smoothing - 1))
+                bias_gradient += gradient.sum(0)
+                gradient = gradient.to(states.dtype)
                 torch.mm(gradient, cast_weight, out=state_gradient[start : start + CHUNK_ROWS])
                 if gradient.dtype == weight.dtype:
                     weight_gradient.addmm_(gradient.t(), chunk)
                 else:
                     weight_gradient += gradient.t() @ chunk
-        loss += (1 - smoothing) * negative_log_likelihood
+        loss = (1 - smoothing) * negative_log_likelihood
+        if smoothing:
+            # What the smoothing spreads evenly, over all logits at once: they are linear in the states
+            share = smoothing / vocabulary
+            sum_of_states, sum_of_weights = states.sum(0, dtype=torch.float32), cast_weight.sum(0, dtype=torch.float32)
+            sum_of_logits = sum_of_states @ sum_of_weights + rows * bias.sum()
+            loss = loss + smoothing * log_normalisers - share * sum_of_logits
+            state_gradient -= share * sum_of_weights
+            weight_gradient -= share * sum_of_states
+            bias_gradient -= share * rows
         ctx.save_for_backward(state_gradient, weight_gradient, bias_gradient)
         ctx.mark_non_differentiable(negative_log_likelihood)
         return loss, negative_log_likelihood
