@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from lit_nmt.configuration import read_yaml
+from lit_nmt.data.corpora import EXAMPLES
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import choose_bins
 from lit_nmt.files import replacing, write_json, write_text
@@ -75,21 +76,24 @@ def _collect(study: Study, runs: Sequence[PlannedRun]) -> tuple[pd.DataFrame, li
     parts = [_counts({}, pd.DataFrame(columns=TRANSLATION_COLUMNS), np.zeros((0, len(STATISTICS))))]
     examples = []
     for corpus in study.corpora:
-        redistribute = study.corpus_config(corpus).redistribute
+        config = study.corpus_config(corpus)
         own = [run for run in runs if run.corpus == corpus]
         # one run a model is enough to see what its translations are like
         shown_runs = {run.model: run for run in reversed(own)}.values()
-        for test_set in study.test_sets_of(corpus):
+        unscored = [name for name in config.splits if name == EXAMPLES]
+        for test_set in [*study.test_sets_of(corpus), *unscored]:
             found = _translations(own, test_set, study.decodings)
             first = next(iter(found.values()), None)
             if first is None:
                 continue
             scorer = Scorer(first["reference"].to_list())
-            shown = _example_ids(first, study.bins)
+            shown = set(first["id"]) if test_set in unscored else _example_ids(first, study.bins)
+            redistribute = config.redistribute or test_set in unscored
             for (place, decoding), rows in found.items():
                 run = own[place]
                 system = {**_identity(run), "test_set": test_set, "decoding": decoding}
-                parts.append(_counts(system, rows, scorer.statistics(rows["hypothesis"].to_list())))
+                if test_set not in unscored:
+                    parts.append(_counts(system, rows, scorer.statistics(rows["hypothesis"].to_list())))
                 if run in shown_runs:
                     examples += [
                         {**system, **row, "redistribute": redistribute}

@@ -105,6 +105,19 @@ class Bench:
     loop_steps: int = 0
 
 
+@dataclass
+class Tuning:
+    """How the models' settings were found, told so that a reader can see the same effort for each.
+
+    Attributes:
+        note: What was tried, on what, with which budget.
+        trials: By model, the validation BLEU of each trial under its name, as `learning rate 2e-3`.
+    """
+
+    note: str
+    trials: dict[str, dict[str, float]]
+
+
 @dataclass(frozen=True)
 class PlannedRun:
     """One training: a model on a corpus with a seed.
@@ -151,6 +164,7 @@ class Study:
         baseline: The model that others are compared with.
         comparisons: Pairs of models for paired tests.
         primary: The score of the main table.
+        tuning: How the models' settings were found; disclosed in the report.
         parameters_tolerance: How far the models' parameter counts may lie apart, as a share of the smallest.
         claims: By claim: its criterion, the smallest effect of interest, and what else the claim reads.
         bench: What is measured for throughput; nothing where absent.
@@ -172,6 +186,7 @@ class Study:
     baseline: str | None = None
     comparisons: list[tuple[str, str]] = field(default_factory=list)
     primary: Primary = field(default_factory=Primary)
+    tuning: Tuning | None = None
     parameters_tolerance: float = 0.05
     claims: dict[str, dict[str, Any]] = field(default_factory=dict)
     bench: Bench | None = None
@@ -380,6 +395,7 @@ def _check(study: Study) -> None:
     _check_bins(study.bins, f"{path}: bins")
     named = [("comparisons", model) for pair in study.comparisons for model in pair]
     named += [("baseline", study.baseline)] if study.baseline else []
+    named += [("tuning.trials", model) for model in study.tuning.trials] if study.tuning else []
     named += [("bench.models", model) for model in study.bench.models] if study.bench else []
     for key, model in named:
         if model not in study.models:

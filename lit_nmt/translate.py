@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from lit_nmt.configuration import read_yaml
+from lit_nmt.data.corpora import EXAMPLES
 from lit_nmt.data.prepared import PREPARED, PreparedCorpus
 from lit_nmt.decoding import Hypothesis, Search, parse_decoding, translate_ids
 from lit_nmt.errors import UserError
@@ -296,14 +297,14 @@ def _corpus_of(run: Path) -> PreparedCorpus:
 
 
 def _test_sets_of(corpus: PreparedCorpus, names: Sequence[str]) -> list[str]:
-    if "all" in names:
-        return corpus.test_sets
+    """The test sets asked for, and the sentences that a report may always show, where the corpus has some."""
     for name in names:
-        if name not in corpus.test_sets:
+        if name not in ("all", *corpus.test_sets):
             raise UserError(
                 f"--test_sets: {corpus.name} has no test set {name!r}; expected all, {', '.join(corpus.test_sets)}"
             )
-    return list(dict.fromkeys(names))
+    asked = corpus.test_sets if "all" in names else names
+    return list(dict.fromkeys([*asked, *(name for name in corpus.manifest["splits"] if name == EXAMPLES)]))
 
 
 def _vouches(record: Path, made: dict[str, Any]) -> bool:

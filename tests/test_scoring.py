@@ -202,6 +202,29 @@ def test_examples_are_the_same_sentences_for_every_model_from_every_bin(study):
     assert examples.reference.str.contains(SEPARATORS, regex=False).any()
 
 
+def test_sentences_that_may_be_shown_are_shown_whole_and_not_scored(study):
+    before = {(run.corpus, run.model, run.seed): run.folder for run in study.runs}
+    path = Path("experiments/corpora/town.yaml")
+    content = yaml.safe_load(path.read_text())
+    own = [{"en": f"The mill stands still {number}", "de": f"Die Mühle steht still {number}"} for number in range(20)]
+    content["data"]["corpus"]["redistribute"] = False
+    content["data"]["corpus"]["splits"]["examples"] = {"kind": "inline", "sentences": own}
+    path.write_text(yaml.safe_dump(content))
+    for run in load_study("trial").runs:
+        run.folder.parent.mkdir(parents=True, exist_ok=True)
+        before[run.corpus, run.model, run.seed].rename(run.folder)
+        rows = [translation(n, pair["en"], pair["de"], np.random.default_rng(n)) for n, pair in enumerate(own)]
+        write_translations(run.folder, "examples", "beam5", rows)
+    score("trial")
+    text = (study.results_folder / "examples.jsonl").read_text(encoding="utf-8")
+    examples = pd.DataFrame([json.loads(line) for line in text.split("\n") if line])
+    assert (examples.redistribute == (examples.test_set == "examples")).all()
+    shown = examples[examples.test_set == "examples"].groupby("model").id.agg(list)
+    assert shown.to_dict() == {"plain": list(range(20)), "fancy": list(range(20))}
+    sentences = pd.read_parquet(study.results_folder / "sentences.parquet")
+    assert set(sentences.test_set) == set(TEST_SETS)
+
+
 def test_scoring_twice_gives_the_same_bytes(study):
     score("trial")
     before = {path.name: path.read_bytes() for path in study.results_folder.iterdir()}

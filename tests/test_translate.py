@@ -67,6 +67,7 @@ def corpus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = [*SENTENCES, *(f"{adjective} {noun}" for adjective in adjectives for noun in nouns)]
     subwords = train_subwords(text, SubwordsConfig(vocabulary_size=300), folder / "subwords.model")
     splits = {"train": [], "validation": SENTENCES[:1], "first": SENTENCES, "second": SENTENCES[3:]}
+    splits["examples"] = SENTENCES[1:2]
     for name, sentences in splits.items():
         for side in ("source", "target"):
             rows = subwords.encode(list(sentences))
@@ -118,7 +119,7 @@ def test_test_sets_are_translated_into_files(run: Path, corpus_folder: Path) -> 
     assert cli.main(["translate", str(run), "--test_sets", "all", "--decodings", "greedy", "beam3"]) == 0
     names = {path.name for path in (run / "translations").iterdir()}
     assert names == {
-        f"{t}.{d}.{s}" for t in ("first", "second") for d in ("greedy", "beam3") for s in ("jsonl", "json")
+        f"{t}.{d}.{s}" for t in ("first", "second", "examples") for d in ("greedy", "beam3") for s in ("jsonl", "json")
     }
     for decoding in ("greedy", "beam3"):
         lines = records(run / "translations" / f"first.{decoding}.jsonl")

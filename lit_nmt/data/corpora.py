@@ -7,7 +7,7 @@ and `load_corpus_config`. The dataclasses hold plain types only and are checked 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -18,7 +18,10 @@ from lit_nmt.files import digest
 
 CORPORA = Path("experiments/corpora")
 
-Kind = Literal["files", "download", "mtdata", "sacrebleu", "synthetic", "holdout"]
+EXAMPLES = "examples"
+"""The split of sentences that may be passed on: translated and shown in every report, and never scored."""
+
+Kind = Literal["files", "download", "mtdata", "sacrebleu", "synthetic", "holdout", "inline"]
 
 # What each kind of split reads besides `kind` and `limit`; a key of another kind is a mistake.
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -28,6 +31,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "sacrebleu": ("file", "test_set"),
     "synthetic": ("pairs", "seed"),
     "holdout": ("of", "pairs", "bins"),
+    "inline": ("sentences",),
 }
 _REQUIRED: dict[str, tuple[str, ...]] = {
     "files": (),
@@ -36,6 +40,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "sacrebleu": ("test_set",),
     "synthetic": ("pairs",),
     "holdout": ("of", "pairs"),
+    "inline": ("sentences",),
 }
 
 
@@ -56,6 +61,7 @@ class SplitConfig:
         seed: `synthetic`: the seed of the text.
         of: `holdout`: the split from which pairs are taken, and which loses them.
         bins: `holdout`: ranges `[low, high]` of source words to take equally many from.
+        sentences: `inline`: the text itself, each sentence in every language, as `{en: ..., de: ...}`.
         limit: Keep this many pairs of the split: those with the smallest digests, so 1,000 lie within 3,000.
     """
 
@@ -69,6 +75,7 @@ class SplitConfig:
     seed: int = 0
     of: str = ""
     bins: list[list[int]] = field(default_factory=list)
+    sentences: list[dict[str, str]] = field(default_factory=list)
     limit: int | None = None
 
     def check(self, where: str) -> None:
@@ -145,7 +152,8 @@ class CorpusConfig:
         languages: The languages the corpus has.
         source: The language translated from.
         target: The language translated into.
-        splits: `train`, `validation` and any number of test sets, by name.
+        splits: `train`, `validation`, any number of test sets by name, and maybe `examples`: sentences to be
+            shown where the corpus's own may not be.
         folder: The corpus's folder under `LIT_NMT_CORPORA`; default its name.
         redistribute: Whether its text may be shown in a report that is passed on.
         obtain: One line for a user without its files: how to get them.
@@ -187,6 +195,9 @@ class CorpusConfig:
             for side in (self.source, self.target):
                 if split.kind == "download" and side not in split.sha256:
                     raise UserError(f"{place}.sha256: no checksum for language {side!r}")
+                for number, sentence in enumerate(split.sentences):
+                    if not sentence.get(side, "").strip():
+                        raise UserError(f"{place}.sentences[{number}]: nothing in language {side!r}; add it")
 
     @property
     def mirror(self) -> str:
@@ -195,8 +206,8 @@ class CorpusConfig:
 
     @property
     def test_sets(self) -> list[str]:
-        """The splits that are neither train nor validation, in the order of the YAML."""
-        return [name for name in self.splits if name not in ("train", "validation")]
+        """The splits that are translated and scored, in the order of the YAML."""
+        return test_sets_among(self.splits)
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration in plain types: what stands under `data.corpus` in a YAML."""
@@ -212,7 +223,13 @@ class CorpusConfig:
             split["file"] = PurePosixPath(split["file"]).name
             del split["address"]
             split["sha256"] = {side: split["sha256"].get(side) for side in (self.source, self.target)}
+            split["sentences"] = [[sentence[self.source], sentence[self.target]] for sentence in split["sentences"]]
         return digest(content)
+
+
+def test_sets_among(splits: Iterable[str]) -> list[str]:
+    """The names of splits that are translated and scored."""
+    return [name for name in splits if name not in ("train", "validation", EXAMPLES)]
 
 
 def load_corpus_config(name_or_path: str, overrides: Mapping[str, Any] | None = None) -> CorpusConfig:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lit_nmt.data.corpora import test_sets_among
 from lit_nmt.data.subwords import Subwords
 from lit_nmt.errors import UserError
 
@@ -95,8 +96,8 @@ class PreparedCorpus:
 
     @property
     def test_sets(self) -> list[str]:
-        """The splits that are neither train nor validation, in the order of the corpus YAML."""
-        return [name for name in self.manifest["splits"] if name not in ("train", "validation")]
+        """The splits that are translated and scored, in the order of the corpus YAML."""
+        return test_sets_among(self.manifest["splits"])
 
     @cached_property
     def subwords(self) -> Subwords:

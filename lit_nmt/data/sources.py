@@ -28,6 +28,8 @@ def locate(config: CorpusConfig, name: str, progress: bool = True) -> ParallelTe
         from lit_nmt.data import synthetic
 
         return ParallelList(synthetic.generate(split.seed, name, split.pairs or 0))
+    if split.kind == "inline":
+        return ParallelList([(sentence[config.source], sentence[config.target]) for sentence in split.sentences])
     files = local_files(config, name)
     if files is not None:
         if split.kind == "download":

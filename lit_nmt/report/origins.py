@@ -22,7 +22,7 @@ from lit_nmt.report.content import (
     Translation,
 )
 from lit_nmt.report.speed import facts
-from lit_nmt.report.view import View, spoken_decoding
+from lit_nmt.report.view import View, spoken_decoding, spoken_test_set
 
 SHOWN = 12
 """Examples on the page, per corpus; all of them are in `results/examples.jsonl`."""
@@ -118,7 +118,7 @@ def _examples(view: View, corpus: str, rows: list[dict[str, Any]]) -> list[Examp
                 name = view.name(model)
                 pieces = mark_differences(by_model[model]["hypothesis"], first["reference"])
                 translations.append(Translation(name.text, name.colour, pieces))
-        title = f"{corpus}, {test_set}, sentence {number}: {_words(by_model)} words"
+        title = f"{corpus}, {spoken_test_set(test_set)}, sentence {number}: {_words(by_model)} words"
         if decoding:
             title += f", {spoken_decoding(decoding)}"
         examples.append(Example(title, first["source"], first["reference"], translations))

@@ -150,6 +150,8 @@ def compared_section(view: View) -> Section:
             )
         text += ". The weights that are scored were chosen on the validation split; test sets are decoded once."
         blocks.append(Paragraph(text))
+    if study.get("tuning"):
+        blocks.append(_tuning_table(view, study["tuning"]))
     return Section("compared", "What was compared", blocks or [Paragraph("No runs yet.", "missing")])
 
 
@@ -183,6 +185,23 @@ def _models_table(view: View) -> Table:
         Column("runs finished"),
     ]
     return Table("Models", columns, [Group(rows)])
+
+
+def _tuning_table(view: View, tuning: dict[str, Any]) -> Table:
+    """Every trial by which a model's settings were chosen, with its validation BLEU; the one chosen stands out."""
+    trials = list(dict.fromkeys(trial for own in tuning["trials"].values() for trial in own))
+    rows = []
+    for model, scores in tuning["trials"].items():
+        best = max(scores.values())
+        cells = [
+            Cell(words.number(scores[trial]), scores[trial], "best" if scores[trial] == best else "")
+            if trial in scores
+            else Cell(words.NOTHING)
+            for trial in trials
+        ]
+        rows.append([view.name(model), *cells])
+    columns = [Column("model", number=False), *(Column(trial, hint="validation BLEU") for trial in trials)]
+    return Table("Tuning: validation BLEU of each trial", columns, [Group(rows)], " ".join(tuning["note"].split()))
 
 
 def _corpora_table(view: View) -> Table:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from lit_nmt.data.corpora import EXAMPLES
 from lit_nmt.evaluation import ALL, MEAN, NESTED, PAIRED_BOOTSTRAP, POOLED
 from lit_nmt.report.content import Cell
 from lit_nmt.report.styles import Style, model_styles
@@ -129,7 +130,7 @@ def spoken_decoding(name: str) -> str:
 
 def spoken_test_set(name: str) -> str:
     """What a reader calls a test set."""
-    return "all test sets together" if name == POOLED else name
+    return {POOLED: "all test sets together", EXAMPLES: "sentences of our own"}.get(name, name)
 
 
 def spoken_bin(name: str) -> str:

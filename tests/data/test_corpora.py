@@ -125,6 +125,11 @@ def plain_splits():
             {"splits": {"train": {"kind": "download", "address": "http://a/{language}", "sha256": {"xx": "0"}}}},
             ["splits.train.sha256", "'yy'"],
         ),
+        ({"splits": {"examples": {"kind": "inline"}}}, ["splits.examples.sentences", "missing"]),
+        (
+            {"splits": {"examples": {"kind": "inline", "sentences": [{"xx": "a"}]}}},
+            ["splits.examples.sentences[0]", "'yy'"],
+        ),
         ({"splits": []}, ["splits"]),
         ({"target": "zz"}, ["'zz'", "xx, yy"]),
         ({"target": "xx"}, ["both", "'xx'"]),

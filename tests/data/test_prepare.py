@@ -91,6 +91,17 @@ def test_arrays_are_the_encoded_lines_in_order(text, tmp_path):
         corpus.split("tests")
 
 
+def test_sentences_in_the_configuration_are_shown_and_not_scored(text, tmp_path):
+    sentences = [{"xx": "a fox waits", "yy": "waiten foxo", "zz": "foks"}, {"xx": "a badger", "yy": "badgero"}]
+    splits = {"examples": SplitConfig("inline", sentences=sentences)}
+    corpus = prepare(config_for(text, splits), tmp_path / "toy", progress=False)
+    assert corpus.test_sets == ["test"]
+    assert corpus.text("examples") == (["a fox waits", "a badger"], ["waiten foxo", "badgero"])
+    other = [{**sentence, "zz": "another language"} for sentence in sentences]
+    splits = {"examples": SplitConfig("inline", sentences=other)}
+    assert config_for(text, splits).digest() == corpus.manifest["digest"]
+
+
 def test_chunks_leave_no_trace(text, tmp_path, monkeypatch):
     whole = prepare(config_for(text), tmp_path / "whole", progress=False)
     monkeypatch.setattr(module, "_CHUNK_PAIRS", 7)

@@ -251,6 +251,12 @@ def _study(name: str, corpora: dict[str, list[int]], bins: tuple[tuple[int, int]
                 "smallest_effect": 1.1,
             }
         },
+        "tuning": {
+            "note": "Two learning rates each, half the budget.",
+            "trials": {
+                model: {"rate 1e-3": level - 3.5, "rate 2e-3": level - 2} for model, (*_, level, _) in MODELS.items()
+            },
+        },
         "planned": [[corpus, model, seed] for corpus, seeds in corpora.items() for seed in seeds for model in MODELS],
         "corpus_details": {corpus: {"source": "en", "target": "de", "redistribute": False} for corpus in corpora},
         "model_details": {

@@ -78,6 +78,14 @@ def test_numbers_on_the_page_are_those_of_the_tables(place: Path) -> None:
         assert f">{bleu:.1f}<" in page
 
 
+def test_every_trial_of_the_tuning_is_shown(place: Path) -> None:
+    page = (place / "reports/demo/index.html").read_text(encoding="utf-8")
+    assert "Two learning rates each, half the budget." in page
+    trials = read_results(place / "reports/demo/results").study["tuning"]["trials"]
+    for bleu in (bleu for own in trials.values() for bleu in own.values()):
+        assert f">{bleu:.1f}<" in page
+
+
 def test_hypotheses_are_shown_not_run(place: Path) -> None:
     page = (place / "reports/demo/index.html").read_text(encoding="utf-8")
     assert "<script>document" not in page
