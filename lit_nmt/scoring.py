@@ -23,6 +23,7 @@ from lit_nmt.errors import UserError
 from lit_nmt.evaluation import choose_bins
 from lit_nmt.files import replacing, write_json, write_text
 from lit_nmt.metrics import STATISTICS, Scorer, signature
+from lit_nmt.report.tables import Results, read_results
 from lit_nmt.studies import PlannedRun, Study, load_study
 
 TRANSLATION_COLUMNS = ["id", "source", "reference", "hypothesis", "score", "source_words"]
@@ -38,30 +39,49 @@ CURVE_COLUMNS = [
 EXAMPLES_PER_BIN = 8
 
 
-def score(study: str) -> None:
+def score(study: str, also: Path | None = None) -> None:
     """Scores the translations of a study: writes the tables behind its report.
 
     Args:
         study: the name of a study in experiments/studies, or the path of a study YAML.
+        also: the results folder of the same study from elsewhere; of the runs that are not here, those of the same
+            configuration are taken from there, so a study's runs can be spread over machines.
     """
-    for part in load_study(study).parts:
-        _score(part)
+    parts = load_study(study).parts
+    if also is not None and len(parts) > 1:
+        raise UserError(f"--also: {study} is made of {len(parts)} studies; score them one by one")
+    for part in parts:
+        _score(part, read_results(also) if also is not None else None)
 
 
-def _score(study: Study) -> None:
+def _score(study: Study, elsewhere: Results | None) -> None:
     folder = study.results_folder
     outcomes = {run.folder: _outcome(run) for run in study.runs}
     finished = [run for run in study.runs if outcomes[run.folder]["status"] == "finished"]
+    missing = [run for run in study.runs if outcomes[run.folder]["status"] == "missing"]
     sentences, examples = _collect(study, finished)
+    curves = [row for run in study.runs for row in _curve(study, run)]
+    origins = {run.folder: _origin(run, outcomes[run.folder]) for run in study.runs}
+    if elsewhere is not None:
+        taken = _taken(missing, elsewhere)
+        origins |= taken
+        outcomes |= taken
+        keys = {(run.corpus, run.model, run.seed) for run in missing if run.folder in taken}
+        sentences = _joined(sentences, elsewhere, keys)
+        rows = elsewhere["curves"].astype({"step": int, "target_tokens": int})
+        curves += [row for row in rows.to_dict("records") if _key(row) in keys]
+        examples += [row for row in elsewhere.examples if _key(row) in keys]
+        examples.sort(key=lambda row: int(row["seed"]))
     with replacing(folder / "sentences.parquet") as beside:
         sentences.to_parquet(beside, index=False, compression="zstd")
     runs = [{"study": study.name, **_identity(run), **outcomes[run.folder]} for run in study.runs]
     _write_table(folder / "runs.csv", runs, RUN_COLUMNS)
-    _write_table(folder / "curves.csv", [row for run in study.runs for row in _curve(study, run)], CURVE_COLUMNS)
+    _write_table(folder / "curves.csv", curves, CURVE_COLUMNS)
     lines = [json.dumps(example, ensure_ascii=False) + "\n" for example in examples]
     write_text(folder / "examples.jsonl", "".join(lines))
-    write_json(folder / "provenance.json", _provenance(study, outcomes))
-    print(f"{folder}: {len(finished)} of {len(runs)} runs, {len(sentences):,} translations")
+    write_json(folder / "provenance.json", _provenance(study, list(origins.values())))
+    there = sum(outcome["status"] == "finished" for outcome in outcomes.values())
+    print(f"{folder}: {there} of {len(runs)} runs, {len(sentences):,} translations")
 
 
 def _identity(run: PlannedRun) -> dict[str, Any]:
@@ -202,22 +222,22 @@ def _curve(study: Study, run: PlannedRun) -> list[dict[str, Any]]:
     return [{"study": study.name, **_identity(run), **row} for row in validated.to_dict("records")]
 
 
-def _provenance(study: Study, outcomes: Mapping[Path, dict[str, Any]]) -> dict[str, Any]:
-    """For every number where it came from: the study, what scored it, and each run with its settings."""
-    runs = []
-    for run in study.runs:
-        config = run.folder / "config.yaml"
-        settings = sorted((run.folder / "translations").glob("*.json"))
-        runs.append(
-            {
-                **_identity(run),
-                "folder": run.folder.as_posix(),
-                **outcomes[run.folder],
-                "command": f"lit-nmt fit --config {run.config_file.as_posix()}",
-                "config": read_yaml(config) if config.is_file() else run.config,
-                "translations": {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in settings},
-            }
-        )
+def _origin(run: PlannedRun, outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a run's numbers come from: what trained it, on what, with which settings."""
+    config = run.folder / "config.yaml"
+    settings = sorted((run.folder / "translations").glob("*.json"))
+    return {
+        **_identity(run),
+        "folder": run.folder.as_posix(),
+        **outcome,
+        "command": f"lit-nmt fit --config {run.config_file.as_posix()}",
+        "config": read_yaml(config) if config.is_file() else run.config,
+        "translations": {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in settings},
+    }
+
+
+def _provenance(study: Study, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """For every number where it came from: the study, what scored it, and each run."""
     return {
         "study": {
             "name": study.name,
@@ -227,6 +247,39 @@ def _provenance(study: Study, outcomes: Mapping[Path, dict[str, Any]]) -> dict[s
         "signatures": {name: signature(name) for name in ("mixed", "lc", "chrf")},
         "runs": runs,
     }
+
+
+# -------------------------------------------------------------------------------------------------- elsewhere
+
+
+def _taken(missing: Sequence[PlannedRun], elsewhere: Results) -> dict[Path, dict[str, Any]]:
+    """What is known of runs that ended elsewhere: those whose folder, and so whose configuration, is the same."""
+    known = {run["folder"]: run for run in elsewhere.provenance.get("runs") or []}
+    ended = {run.folder: known[run.folder.as_posix()] for run in missing if run.folder.as_posix() in known}
+    return {folder: origin for folder, origin in ended.items() if origin.get("status") != "missing"}
+
+
+def _joined(sentences: pd.DataFrame, elsewhere: Results, keys: set[tuple[str, str, int]]) -> pd.DataFrame:
+    """The counts of runs here and elsewhere.
+
+    Raises:
+        UserError: They did not translate the same sentences.
+    """
+    there = elsewhere["sentences"]
+    if not len(there):
+        return sentences
+    there = there[[key in keys for key in zip(there["corpus"], there["model"], there["seed"], strict=True)]]
+    both = pd.concat([sentences, there], ignore_index=True)
+    # a reference's length stands among the counts, so another text shows
+    text = both.groupby(["corpus", "test_set", "id"])[["source_words", "bleu_mixed_1"]].nunique()
+    sizes = both.groupby(["corpus", "test_set", "model", "seed", "decoding"]).size().groupby(["corpus", "test_set"])
+    if (text > 1).any(axis=None) or (sizes.nunique() > 1).any():
+        raise UserError(f"{elsewhere.folder}: its runs translated other sentences than those here; leave out --also")
+    return both
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, str, int]:
+    return row["corpus"], row["model"], int(row["seed"])
 
 
 def _write_table(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:

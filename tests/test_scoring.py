@@ -1,6 +1,7 @@
 """`lit-nmt score`: from run folders to the tables of a report."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from sacrebleu.metrics import BLEU, CHRF
 
+from lit_nmt import cli
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import score_table
 from lit_nmt.metrics import STATISTICS
@@ -265,6 +267,49 @@ def test_a_broken_translation_file_is_named_with_its_line(study):
     path.write_text("\n".join([*lines[:4], '{"id": 4, "source": "cut of']), encoding="utf-8")
     with pytest.raises(UserError, match=r"market\.beam5\.jsonl, line 5: no translation"):
         score("trial")
+
+
+def test_runs_that_ended_elsewhere_are_taken_over(study, capsys):
+    score("trial")
+    whole = tables(study.results_folder)
+    shutil.copytree(study.results_folder, "elsewhere")
+    for run in study.runs:
+        if (run.model, run.seed) in {("plain", 2), ("fancy", 2)}:
+            shutil.rmtree(run.folder)
+    assert cli.main(["score", "trial", "--also", "elsewhere"]) == 0
+    assert "3 of 4 runs" in capsys.readouterr().out
+    joined = tables(study.results_folder)
+    assert {name: len(table) for name, table in joined.items()} == {name: len(table) for name, table in whole.items()}
+    for name, table in joined.items():
+        assert sorted(table) == sorted(whole[name]), name
+    # what has been configured otherwise is another run
+    Path("experiments/models/plain.yaml").write_text(yaml.safe_dump({"model": {"class_path": "made.up.other"}}))
+    score("trial", Path("elsewhere"))
+    runs = pd.read_csv(study.results_folder / "runs.csv")
+    assert runs[runs.model == "plain"].status.tolist() == ["missing", "missing"]
+
+
+def test_other_text_elsewhere_is_refused(study):
+    score("trial")
+    shutil.copytree(study.results_folder, "elsewhere")
+    sentences = pd.read_parquet("elsewhere/sentences.parquet")
+    sentences.loc[sentences.test_set == "market", "bleu_mixed_1"] += 1
+    sentences.to_parquet("elsewhere/sentences.parquet")
+    shutil.rmtree(next(run.folder for run in study.runs if (run.model, run.seed) == ("plain", 2)))
+    with pytest.raises(UserError, match="elsewhere: its runs translated other sentences"):
+        score("trial", Path("elsewhere"))
+
+
+def tables(folder):
+    """Every table of a results folder as lines."""
+    sentences = pd.read_parquet(folder / "sentences.parquet").to_csv(index=False).splitlines()
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    return {
+        "sentences": sentences,
+        "runs": [json.dumps(run, sort_keys=True) for run in provenance["runs"]],
+        **{name: (folder / name).read_bytes().split(b"\n") for name in ("runs.csv", "examples.jsonl")},
+        "curves": [",".join(map(str, row)) for row in pd.read_csv(folder / "curves.csv").itertuples(index=False)],
+    }
 
 
 def test_a_study_of_studies_scores_each(study):

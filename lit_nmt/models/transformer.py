@@ -15,6 +15,10 @@ from lit_nmt.models.translation import Step, TranslationModule
 Positions = Literal["sinusoidal", "learned", "rotary"]
 
 
+Rotation = tuple[Tensor, Tensor]
+"""Sines and cosines of the angles by which rotary positions turn, each (length, head dim / 2)."""
+
+
 class LayerCache(NamedTuple):
     """What a decoder layer remembers, each (batch, heads, length, head dim): of the target so far, of the source."""
 
@@ -79,8 +83,7 @@ class Transformer(TranslationModule):
         if positions == "learned":
             self.learned_positions = nn.Embedding(max_positions, dim)
             nn.init.normal_(self.learned_positions.weight, std=0.02)
-        rotary = positions == "rotary"
-        layer = (dim, heads, feed_forward_dim, dropout, attention_dropout, activation_dropout, norm, rotary)
+        layer = (dim, heads, feed_forward_dim, dropout, attention_dropout, activation_dropout, norm)
         self.encoder = nn.ModuleList(EncoderLayer(*layer) for _ in range(encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(*layer) for _ in range(decoder_layers))
         last = nn.LayerNorm if norm == "pre" else nn.Identity
@@ -99,12 +102,20 @@ class Transformer(TranslationModule):
             embedded = embedded + self.learned_positions(at)
         return self.dropout(embedded)
 
+    def rotation(self, start: int, x: Tensor) -> Rotation | None:
+        """How self-attention turns the queries and keys of `x` (batch, length, dim), the first at `start`."""
+        if self.positions != "rotary":
+            return None
+        angle = angles(start, x.shape[1], self.head_dim, x.device)
+        return angle.sin().to(x.dtype), angle.cos().to(x.dtype)
+
     def memory(self, source: Tensor, source_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The encoder's states (batch, source length, dim) and the source mask (batch, source length)."""
         mask = padding_mask(source_lengths, source.shape[1])
         x = self.place(source)
+        rotation = self.rotation(0, x)
         for layer in self.encoder:
-            x = layer(x, mask[:, None, None])
+            x = layer(x, mask[:, None, None], rotation)
         return self.encoder_norm(x), mask
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> TransformerState:
@@ -112,10 +123,12 @@ class Transformer(TranslationModule):
         return TransformerState(tuple(cast(DecoderLayer, layer).start(memory) for layer in self.decoder), mask)
 
     def step(self, previous: Tensor, state: TransformerState) -> Step:
-        x = self.place(previous[:, None], start=state.layers[0].keys.shape[2])
+        start = state.layers[0].keys.shape[2]
+        x = self.place(previous[:, None], start)
+        rotation = self.rotation(start, x)
         caches: list[LayerCache] = []
         for layer, cache in zip(self.decoder, state.layers, strict=True):
-            x, cache, attention = cast(DecoderLayer, layer).step(x, cache, state.source_mask[:, None, None])
+            x, cache, attention = cast(DecoderLayer, layer).step(x, cache, state.source_mask[:, None, None], rotation)
             caches.append(cache)
         logits = self.project(self.decoder_norm(x)[:, 0])
         return Step(logits, TransformerState(tuple(caches), state.source_mask), attention.mean(1)[:, 0])
@@ -125,8 +138,9 @@ class Transformer(TranslationModule):
         length = batch.previous.shape[1]
         causal = torch.ones(length, length, dtype=torch.bool, device=memory.device).tril_()
         x = self.place(batch.previous)
+        rotation = self.rotation(0, x)
         for layer in self.decoder:
-            x = layer(x, causal, memory, mask[:, None, None])
+            x = layer(x, causal, memory, mask[:, None, None], rotation)
         return self.decoder_norm(x)
 
 
@@ -137,14 +151,12 @@ class Attention(nn.Module):
         dim: of queries, keys and values together.
         heads: that share it.
         dropout: on the weights.
-        rotary: turn queries and keys by their positions.
     """
 
-    def __init__(self, dim: int, heads: int, dropout: float, rotary: bool) -> None:
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
         self.dropout = Dropout(dropout)
-        self.rotary = rotary
         self.query_key_value = linear(dim, 3 * dim)
         # each of the three is a (dim, dim) matrix of its own
         for part in self.query_key_value.weight.data.chunk(3):
@@ -155,12 +167,15 @@ class Attention(nn.Module):
         """(batch, length, dim) to (batch, heads, length, head dim)."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-    def project(self, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of `x`, whose first position is `start`; each (batch, heads, length, head dim)."""
-        query, key, value = (self.split(part) for part in self.query_key_value(x).chunk(3, -1))
-        if self.rotary:
-            query, key = rotate(query, start), rotate(key, start)
-        return query, key, value
+    def project(self, x: Tensor, rotation: Rotation | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of `x`, turned where asked; each (batch, heads, length, head dim)."""
+        projected = self.query_key_value(x).unflatten(-1, (3, self.heads, -1))
+        if rotation is None:
+            query, key, value = (part.transpose(1, 2) for part in projected.unbind(2))
+            return query, key, value
+        turned, value = projected.split([2, 1], 2)
+        query, key = rotate(turned.transpose(1, 3), *rotation).unbind(2)
+        return query, key, value[:, :, 0].transpose(1, 2)
 
     def project_query(self, x: Tensor) -> Tensor:
         """Queries alone (batch, heads, length, head dim)."""
@@ -242,17 +257,16 @@ class EncoderLayer(nn.Module):
         attention_dropout: float,
         activation_dropout: float,
         norm: str,
-        rotary: bool,
     ) -> None:
         super().__init__()
-        self.attention = Attention(dim, heads, attention_dropout, rotary)
+        self.attention = Attention(dim, heads, attention_dropout)
         self.around_attention = Sublayer(dim, dropout, norm)
         self.feed_forward = FeedForward(dim, feed_forward_dim, activation_dropout)
         self.around_feed_forward = Sublayer(dim, dropout, norm)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, rotation: Rotation | None) -> Tensor:
         """(batch, length, dim) to the same."""
-        query, key, value = self.attention.project(self.around_attention.before(x))
+        query, key, value = self.attention.project(self.around_attention.before(x), rotation)
         x = self.around_attention.after(x, self.attention.attend(query, key, value, mask)[0])
         return self.around_feed_forward.after(x, self.feed_forward(self.around_feed_forward.before(x)))
 
@@ -269,15 +283,16 @@ class DecoderLayer(EncoderLayer):
         attention_dropout: float,
         activation_dropout: float,
         norm: str,
-        rotary: bool,
     ) -> None:
-        super().__init__(dim, heads, feed_forward_dim, dropout, attention_dropout, activation_dropout, norm, rotary)
-        self.source_attention = Attention(dim, heads, attention_dropout, rotary=False)
+        super().__init__(dim, heads, feed_forward_dim, dropout, attention_dropout, activation_dropout, norm)
+        self.source_attention = Attention(dim, heads, attention_dropout)
         self.around_source_attention = Sublayer(dim, dropout, norm)
 
-    def forward(self, x: Tensor, causal: Tensor, memory: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        self, x: Tensor, causal: Tensor, memory: Tensor, mask: Tensor, rotation: Rotation | None
+    ) -> Tensor:
         """(batch, length, dim) to the same, teacher-forced."""
-        query, key, value = self.attention.project(self.around_attention.before(x))
+        query, key, value = self.attention.project(self.around_attention.before(x), rotation)
         x = self.around_attention.after(x, self.attention.attend(query, key, value, causal)[0])
         return self.finish(x, *self.source_attention.project_memory(memory), mask)[0]
 
@@ -287,9 +302,11 @@ class DecoderLayer(EncoderLayer):
         empty = key[:, :, :0]
         return LayerCache(empty, empty, key, value)
 
-    def step(self, x: Tensor, cache: LayerCache, mask: Tensor) -> tuple[Tensor, LayerCache, Tensor]:
+    def step(
+        self, x: Tensor, cache: LayerCache, mask: Tensor, rotation: Rotation | None
+    ) -> tuple[Tensor, LayerCache, Tensor]:
         """One position (batch, 1, dim): its output, the longer cache, attention (batch, heads, 1, source length)."""
-        query, key, value = self.attention.project(self.around_attention.before(x), start=cache.keys.shape[2])
+        query, key, value = self.attention.project(self.around_attention.before(x), rotation)
         key = torch.cat([cache.keys, key], 2)
         value = torch.cat([cache.values, value], 2)
         x = self.around_attention.after(x, self.attention.attend(query, key, value, None)[0])
@@ -318,9 +335,16 @@ def sinusoids(start: int, length: int, dim: int, device: torch.device) -> Tensor
     return torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
 
 
-def rotate(x: Tensor, start: int) -> Tensor:
-    """Turns consecutive pairs of `x` (..., length, dim) by their position's angles (Su et al. 2021, eq. 34)."""
-    angle = angles(start, x.shape[-2], x.shape[-1], x.device)
-    sine, cosine = angle.sin().to(x.dtype), angle.cos().to(x.dtype)
-    even, odd = x[..., ::2], x[..., 1::2]
-    return torch.stack([even * cosine - odd * sine, even * sine + odd * cosine], -1).flatten(-2)
+def rotate(x: Tensor, sine: Tensor, cosine: Tensor) -> Tensor:
+    """Turns pairs in `x` (..., length, dim) by their position's angles (Su et al. 2021, eq. 34).
+
+    Entry i is paired with entry i + dim / 2, not with its neighbour: the same up to the order of the dimensions,
+    which is the projection's to choose, and both halves are read in one piece.
+
+    Args:
+        x: queries or keys.
+        sine: of the angles, (length, dim / 2).
+        cosine: likewise.
+    """
+    first, second = x.chunk(2, -1)
+    return torch.cat([first * cosine - second * sine, first * sine + second * cosine], -1)
