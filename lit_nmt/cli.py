@@ -13,6 +13,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from lit_nmt.errors import UserError
@@ -29,6 +30,8 @@ VERBS = {
     "bench": ("lit_nmt.throughput:bench", "measure tokens per second against sentence length"),
     "report": ("lit_nmt.report.build:report", "draw a study's pages and tables"),
     "status": ("lit_nmt.status:status", "tell how far a study's runs are, and how long the rest takes"),
+    "new-model": ("lit_nmt.new_model:new_model", "write the two files of a new model, which works at once"),
+    "check-model": ("lit_nmt.conformance:check_model", "check that a model keeps the promises of the protocol"),
 }
 
 _MISTAKE = 2
@@ -42,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0; 2 after a user's mistake, told in one line on standard error; 130 after Ctrl-C.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)  # a `class_path` may name a module of the user's own
     try:
         return _run(arguments)
     except UserError as error:
@@ -80,7 +86,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _overview() -> str:
-    lines = [f"  {verb:<10} {summary}" for verb, (_, summary) in VERBS.items()]
+    lines = [f"  {verb:<11} {summary}" for verb, (_, summary) in VERBS.items()]
     return "\n".join(
         [
             "usage: lit-nmt VERB [...]",

@@ -1,30 +1,25 @@
-"""What every architecture promises (`lit_nmt.models.translation`), for each model YAML that ships and its options.
+"""What every architecture promises (`lit_nmt.conformance`), for each model YAML that ships and its options.
 
 A new YAML in experiments/models/ is tested without a change here.
 """
 
-import inspect
 import itertools
-import math
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from torch.nn import functional as F
 
-from lit_nmt.data.batching import Batch
-from lit_nmt.data.subwords import BOS, EOS, PAD
-from lit_nmt.decoding import Search, search
+from lit_nmt import cli
+from lit_nmt.conformance import PROMISES, BrokenPromiseError, Candidate, make_batch, random_pairs
 from lit_nmt.models.loading import load_model, make_model
-from lit_nmt.models.translation import TranslationModule, tree_map
+from lit_nmt.models.seq2seq import Seq2Seq
+from lit_nmt.models.transformer import Transformer
+from lit_nmt.models.translation import Step
 
 MODELS = Path(__file__).parents[2] / "experiments" / "models"
 YAMLS = sorted(MODELS.glob("*.yaml"))
 SMALL = [path for path in YAMLS if not path.stem.endswith("-paper")]
-TINY = {"dim": 16, "hidden_dim": 16, "attention_dim": 8, "feed_forward_dim": 24, "heads": 2, "dropout": 0.1}
-TINY |= {"encoder_layers": 2, "decoder_layers": 2, "layers": 2}
-VOCABULARY = 23
 
 OPTIONS: dict[str, list[dict]] = {
     "transformer": [
@@ -67,49 +62,105 @@ CASES += [
 ]
 
 
-def make(path: Path, options: dict, seed: int = 0, **overrides) -> TranslationModule:
-    """The model of a YAML, tiny, with float64 weights."""
-    torch.manual_seed(seed)
-    fragment = yaml.safe_load(path.read_text(encoding="utf-8"))
-    with torch.device("meta"):
-        model = make_model(fragment, VOCABULARY)
-    tiny = {key: value for key, value in TINY.items() if takes(model, key)}
-    model = make_model(fragment, **{"vocabulary_size": VOCABULARY, **tiny, **options, **overrides})
-    for parameter in model.parameters():
-        if parameter.dim() == 1:  # biases of 0 and norms of 1 would hide their own faults
-            torch.nn.init.normal_(parameter, std=0.1)
-    return model.double().eval()
+def candidate(path: Path, **options) -> Candidate:
+    return Candidate(yaml.safe_load(path.read_text(encoding="utf-8")), options)
 
 
-def takes(model: TranslationModule, name: str) -> bool:
-    """Whether the model's class has an argument of that name."""
-    return name in inspect.signature(type(model).__init__).parameters
+@pytest.mark.parametrize("told", PROMISES)
+@pytest.mark.parametrize(("path", "options"), CASES)
+def test_promise(path, options, told):
+    PROMISES[told](candidate(path, **options))
 
 
-def pytest_generate_tests(metafunc) -> None:
-    if {"path", "options"} <= set(metafunc.fixturenames):
-        metafunc.parametrize(("path", "options"), CASES)
+class Peeking(Seq2Seq):
+    """Reads one target token ahead when it is trained."""
+
+    def decoder_states(self, batch):
+        ahead = torch.cat([batch.previous[:, 1:], batch.previous[:, -1:]], 1)
+        return super().decode(ahead, self.encode(batch.source, batch.source_lengths))[0]
 
 
-def make_batch(sources: list[list[int]], targets: list[list[int]]) -> Batch:
-    def padded(rows: list[list[int]]) -> torch.Tensor:
-        longest = max(map(len, rows))
-        return torch.tensor([row + [PAD] * (longest - len(row)) for row in rows])
+class SeesPadding(Transformer):
+    """Forgets to mask the source's padding."""
 
-    return Batch(
-        source=padded([[*row, EOS] for row in sources]),
-        source_lengths=torch.tensor([len(row) + 1 for row in sources]),
-        previous=padded([[BOS, *row] for row in targets]),
-        target=padded([[*row, EOS] for row in targets]),
-        target_lengths=torch.tensor([len(row) + 1 for row in targets]),
-        indices=torch.arange(len(sources)),
-        global_tokens=sum(len(row) + 1 for row in targets),
+    def memory(self, source, source_lengths):
+        return super().memory(source, torch.full_like(source_lengths, source.shape[1]))
+
+
+class KeepsItsState(Seq2Seq):
+    """Has the batch second in its state."""
+
+    def encode(self, source, source_lengths):
+        state = super().encode(source, source_lengths)
+        return state._replace(recurrent=tuple(part.transpose(0, 1) for part in state.recurrent))
+
+    def step(self, previous, state):
+        turned = tuple(part.transpose(0, 1) for part in state.recurrent)
+        found = super().step(previous, state._replace(recurrent=turned))
+        back = tuple(part.transpose(0, 1) for part in found.state.recurrent)
+        return Step(found.logits, found.state._replace(recurrent=back))
+
+
+class HasASpareLayer(Seq2Seq):
+    """Has parameters that nothing uses."""
+
+    def __init__(self, vocabulary_size, **options):
+        super().__init__(vocabulary_size, **options)
+        self.spare = torch.nn.Linear(3, 3)
+
+
+class StaresAtPadding(Transformer):
+    """Shows attention that does not sum to 1."""
+
+    def step(self, previous, state):
+        found = super().step(previous, state)
+        return found._replace(attention=found.attention * 2)
+
+
+BROKEN = {
+    Peeking: {"step, token by token": r"source \[\[\d+\]\], target", "A target token affects": "position 1"},
+    SeesPadding: {"A sentence alone": "sentence"},
+    KeepsItsState: {"batch first": r"source \[\[\d+\]\]"},
+    HasASpareLayer: {"reach every parameter": "no gradient reaches spare.weight"},
+    StaresAtPadding: {"sums to 1": r"source \[\[\d+\]\]"},
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__)
+def test_a_broken_promise_is_told_with_its_smallest_case(broken):
+    suspect = Candidate({"model": {"class_path": f"{__name__}.{broken.__name__}"}})
+    for words, shown in BROKEN[broken].items():
+        (told,) = (promise for promise in PROMISES if words in promise.replace("`", ""))
+        with pytest.raises(BrokenPromiseError, match=shown):
+            PROMISES[told](suspect)
+
+
+def test_the_verb_tells_what_is_kept_and_what_is_broken(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    source = (
+        "from lit_nmt.models.seq2seq import Seq2Seq\n\nclass Mine(Seq2Seq):\n    title = 'Mine'\n    paper = 'none'\n"
     )
+    Path("elsewhere.py").write_text(source)
+    Path("mine.yaml").write_text("model: {class_path: elsewhere.Mine, init_args: {dim: 8, hidden_dim: 8}}\n")
+    assert cli.main(["check-model", "mine.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Mine (none): 3")
+    assert out.count("  kept    ") == len(PROMISES)
+    source += "\n    def encode(self, source, lengths):\n        return super().encode(source, lengths * 0 + 1)\n"
+    Path("worse.py").write_text(source)
+    Path("mine.yaml").write_text("model: {class_path: worse.Mine, init_args: {dim: 8, hidden_dim: 8}}\n")
+    assert cli.main(["check-model", "mine.yaml"]) == 2
+    told = capsys.readouterr()
+    assert "BROKEN  Each source word can change the logits" in told.out
+    assert "another word at position 1 changes nothing" in told.out
+    assert told.err.startswith("lit-nmt: mine.yaml: breaks 3 of 11 promises: ")
 
 
 def test_reading_backwards_is_reading_the_reversed_sentence():
     for name in ("seq2seq", "attention-seq2seq"):
-        forwards, backwards = (make(MODELS / f"{name}.yaml", {"reverse_source": back}) for back in (False, True))
+        forwards, backwards = (
+            candidate(MODELS / f"{name}.yaml", reverse_source=back).make() for back in (False, True)
+        )
         sources, targets = random_pairs(4, seed=7)
         turned = make_batch([source[::-1] for source in sources], targets)
         batch = make_batch(sources, targets)
@@ -125,167 +176,12 @@ def test_reading_backwards_is_reading_the_reversed_sentence():
                 torch.testing.assert_close(ours[row, : len(source)], theirs[row, : len(source)].flip(0))
 
 
-def random_pairs(count: int, seed: int = 0) -> tuple[list[list[int]], list[list[int]]]:
-    generator = torch.Generator().manual_seed(seed)
-
-    def rows(longest: int) -> list[list[int]]:
-        sizes = torch.randint(1, longest + 1, (count,), generator=generator).tolist()
-        return [torch.randint(EOS + 1, VOCABULARY, (size,), generator=generator).tolist() for size in sizes]
-
-    return rows(9), rows(8)
-
-
-def test_step_unrolled_equals_forward(path, options):
-    model, batch = make(path, options), make_batch(*random_pairs(5))
-    with torch.no_grad():
-        unrolled = TranslationModule.forward.__get__(Unrolled(model))(batch)
-        torch.testing.assert_close(model(batch), unrolled)
-
-
-class Unrolled:
-    """A model without its fast way."""
-
-    def __init__(self, model: TranslationModule) -> None:
-        self.encode, self.step = model.encode, model.step
-
-    def decoder_states(self, batch: Batch) -> None:
-        return None
-
-
-def test_the_future_never_affects_earlier_logits(path, options):
-    model, batch = make(path, options), make_batch(*random_pairs(4, seed=1))
-    with torch.no_grad():
-        before = model(batch)
-        for position in range(1, batch.previous.shape[1]):
-            changed = batch.previous.clone()
-            changed[:, position:] = (changed[:, position:] + 5) % (VOCABULARY - EOS - 1) + EOS + 1
-            after = model(Batch(**{**vars(batch), "previous": changed}))
-            torch.testing.assert_close(after[:, :position], before[:, :position])
-            assert not torch.allclose(after[:, position], before[:, position])
-
-
-def test_padding_and_company_change_nothing(path, options):
-    model = make(path, options)
-    sources, targets = random_pairs(5, seed=2)
-    together = make_batch(sources, targets)
-    with torch.no_grad():
-        logits = model(together)
-        for row, (source, target) in enumerate(zip(sources, targets, strict=True)):
-            alone = model(make_batch([source], [target]))[0]
-            torch.testing.assert_close(logits[row, : len(target) + 1], alone)
-
-
-def test_every_source_word_matters(path, options):
-    model = make(path, options)
-    source, target = [5, 9, 7, 12, 6], [8, 4, 10]
-    with torch.no_grad():
-        before = model(make_batch([source], [target]))
-        for position in range(len(source)):
-            changed = [*source[:position], source[position] + 1, *source[position + 1 :]]
-            assert not torch.allclose(model(make_batch([changed], [target])), before)
-
-
-def test_losses_are_cross_entropy(path, options):
-    model, batch = make(path, options), make_batch(*random_pairs(6, seed=3))
-    real = batch.target != PAD
-    logits = model(batch)[real]
-    expected = F.cross_entropy(logits, batch.target[real], label_smoothing=0.1, reduction="sum")
-    smoothed, plain = model.losses(batch, 0.1)
-    torch.testing.assert_close(smoothed.double(), expected, rtol=1e-5, atol=1e-4)
-    torch.testing.assert_close(
-        plain.double(), F.cross_entropy(logits, batch.target[real], reduction="sum"), rtol=1e-5, atol=1e-4
-    )
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    for ours, theirs in zip(
-        torch.autograd.grad(smoothed, parameters), torch.autograd.grad(expected, parameters), strict=True
-    ):
-        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
-        assert theirs.abs().sum() > 0, "a parameter has no gradient"
-
-
-def test_attention_is_a_distribution_over_the_source(path, options):
-    model, batch = make(path, options), make_batch(*random_pairs(5, seed=4))
-    state = model.encode(batch.source, batch.source_lengths)
-    for previous in batch.previous.unbind(1):
-        step = model.step(previous, state)
-        state = step.state
-        if step.attention is None:
-            return
-        assert step.attention.shape == batch.source.shape
-        torch.testing.assert_close(step.attention.sum(1), torch.ones(5, dtype=torch.float64))
-        assert step.attention[batch.source == PAD].abs().max() == 0
-
-
-def test_states_can_be_reordered(path, options):
-    model, batch = make(path, options), make_batch(*random_pairs(4, seed=5))
-    rows = torch.tensor([2, 0, 0, 3])
-    with torch.no_grad():
-        state = model.step(batch.previous[:, 0], model.encode(batch.source, batch.source_lengths)).state
-        reordered = model.step(batch.previous[rows, 0], tree_map(lambda t: t.index_select(0, rows), state))
-        straight = model.step(batch.previous[:, 0], state)
-    torch.testing.assert_close(reordered.logits, straight.logits[rows])
-
-
-def forced(model: TranslationModule, source: list[int], tokens: list[int]) -> float:
-    batch = make_batch([source], [tokens])
-    with torch.no_grad():
-        return -float(F.cross_entropy(model(batch)[0], batch.target[0], reduction="sum"))
-
-
-def test_search_scores_are_forced_scores_and_a_beam_of_one_is_greedy(path, options):
-    model = make(path, options)
-    sources, _ = random_pairs(4, seed=6)
-    batch = make_batch(sources, sources)
-    greedy = search(model, batch.source, batch.source_lengths)
-    beam = search(model, batch.source, batch.source_lengths, Search(beam_size=4, n_best=4))
-    for source, one, many in zip(sources, greedy, beam, strict=True):
-        alone = make_batch([source], [source])
-        assert search(model, alone.source, alone.source_lengths)[0][0].tokens == one[0].tokens
-        assert [h.score for h in many] == sorted((h.score for h in many), reverse=True)
-        for hypothesis in (*one, *many):
-            assert math.isclose(hypothesis.log_probability, forced(model, source, hypothesis.tokens), rel_tol=1e-6)
-
-
-def test_a_full_beam_finds_what_brute_force_finds(path, options):
-    model = make(path, {**options}, vocabulary_size=7)  # three words, at most two of them: 13 hypotheses
-    source = [4, 6, 5]
-    settings = Search(beam_size=13, length_penalty=0.7, max_length_ratio=0.0, max_length_extra=2)
-    batch = make_batch([source], [source])
-    words = range(EOS + 1, 7)
-    everything = [list(tokens) for size in range(3) for tokens in itertools.product(words, repeat=size)]
-    scores = [forced(model, source, tokens) / (len(tokens) + 1) ** 0.7 for tokens in everything]
-    best = max(range(len(everything)), key=scores.__getitem__)
-    found = search(model, batch.source, batch.source_lengths, settings)[0][0]
-    assert found.tokens == everything[best]
-    assert math.isclose(found.score, scores[best], rel_tol=1e-6)
-
-
-@pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
-def test_eight_pairs_are_learned_by_heart(path):
-    model = make(path, {"dropout": 0.0}).float().train()
-    sources, targets = random_pairs(8, seed=torch.seed() % 1000)
-    batch = make_batch(sources, targets)
-    optimiser = torch.optim.Adam(model.parameters(), lr=5e-3)
-    for _ in range(400):
-        loss, negative_log_likelihood = model.losses(batch)
-        if negative_log_likelihood < 0.02 * batch.global_tokens:
-            break
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-    found = search(model.eval(), batch.source, batch.source_lengths)
-    assert [best[0].tokens for best in found] == targets
-
-
 @pytest.mark.parametrize("path", SMALL, ids=lambda path: path.stem)
 def test_a_run_folder_gives_its_model_back(path, tmp_path):
-    model, batch = make(path, {}).float(), make_batch(*random_pairs(3))
-    fragment = yaml.safe_load(path.read_text(encoding="utf-8"))
-    init_args = {**fragment["model"]["init_args"]}
-    init_args |= {key: value for key, value in TINY.items() if takes(model, key)}
+    small = candidate(path)
+    model, batch = small.make().float(), make_batch(*random_pairs(3))
     (tmp_path / "checkpoints").mkdir()
-    fragment["model"]["init_args"] = init_args
+    fragment = {"model": {**small.fragment["model"], "init_args": small.init_args()}}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(fragment))
     torch.save({"state_dict": model.state_dict()}, tmp_path / "checkpoints" / "best.ckpt")
     with torch.no_grad():
