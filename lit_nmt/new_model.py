@@ -19,7 +19,7 @@ model:
   class_path: {class_path}
   init_args:
     dim: 128
-    kernel: 3
+    kernel: 5
     dropout: 0.15
     learning_rate: 2.0e-3
     warmup_steps: 400
