@@ -30,6 +30,7 @@ VERBS = {
     "bench": ("lit_nmt.throughput:bench", "measure tokens per second against sentence length"),
     "report": ("lit_nmt.report.build:report", "draw a study's pages and tables"),
     "status": ("lit_nmt.status:status", "tell how far a study's runs are, and how long the rest takes"),
+    "doctor": ("lit_nmt.doctor:doctor", "tell what this machine is good for, and what is missing"),
     "new-model": ("lit_nmt.new_model:new_model", "write the two files of a new model, which works at once"),
     "check-model": ("lit_nmt.conformance:check_model", "check that a model keeps the promises of the protocol"),
 }

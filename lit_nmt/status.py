@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,9 @@ State = Literal["waiting", "training", "interrupted", "finished", "failed"]
 
 # A run validates, and so writes, every minute or so; after this many silent seconds nobody trains it.
 _SILENCE = 600
+
+_WATCH_SECONDS = 5.0
+_CLEAR = "\x1b[H\x1b[2J"
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,23 @@ class RunStatus:
     reason: str = ""
 
 
-def status(study: str, run: Path | None = None) -> None:
+def status(study: str, run: Path | None = None, watch: bool = False) -> None:
     """Tells how far a study is: a line per run, then what is left and about how long it takes.
 
     Args:
         study: a study's name, or a path to its YAML.
         run: only the line of the run in this folder.
+        watch: tell it again every few seconds until every run has ended.
     """
-    for part in load_study(study).parts:
+    parts = load_study(study).parts
+    if watch:
+        while True:
+            print(f"{_CLEAR if sys.stdout.isatty() else ''}{chr(10).join(map(summary, parts))}", flush=True)
+            states = [read_status(planned).state for part in parts for planned in part.runs]
+            if set(states) <= {"finished", "failed"}:
+                return
+            time.sleep(_WATCH_SECONDS)
+    for part in parts:
         runs = part.runs
         if run is not None:
             for planned in runs:

@@ -194,7 +194,9 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_status_follows_a_run_to_its_end(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_follows_a_run_to_its_end(
+    tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second = load_study("tiny").runs
     assert status.read_status(first).state == "waiting"
 
@@ -239,6 +241,13 @@ def test_status_follows_a_run_to_its_end(tiny: Path, capsys: pytest.CaptureFixtu
     assert "made by other code" in shown or not (ROOT / ".git").exists()
     status.status("tiny", run=first.folder)
     assert capsys.readouterr().out.count("\n") == 1
+
+    # watching ends with the last run
+    (second.folder / "fit.json").unlink()
+    monkeypatch.setattr(time, "sleep", lambda _: (second.folder / "fit.json").write_text(json.dumps(failed)))
+    status.status("tiny", watch=True)
+    shown = capsys.readouterr().out
+    assert shown.index("1 finished, 1 to train") < shown.index("1 finished, 1 failed, 0 to train")
 
 
 def test_time_left_comes_from_what_was_measured_else_from_the_study(tiny: Path) -> None:

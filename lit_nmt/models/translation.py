@@ -209,7 +209,9 @@ class TranslationModule(pl.LightningModule, ABC):
         """Adds the batch to `validation_loss`: unsmoothed negative log-likelihood in nats a token."""
         _, negative_log_likelihood = self.losses(batch)
         tokens = batch.global_tokens
-        self.log("validation_loss", negative_log_likelihood / tokens, batch_size=tokens, sync_dist=True)
+        # the mean over ranks, each of which has its part of the global batch
+        mean = negative_log_likelihood * (self.trainer.world_size / tokens)
+        self.log("validation_loss", mean, batch_size=tokens, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """The optimiser, and the schedule as a value a step."""

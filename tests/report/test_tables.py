@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+import lit_nmt
+from lit_nmt.errors import UserError
 from lit_nmt.evaluation import score_table
 from lit_nmt.metrics import COLUMNS, Scorer, corpus_chrf
 from lit_nmt.report import words
@@ -19,6 +21,16 @@ from lit_nmt.report.tables import add_chrf_intervals, chrf_of_sums, over_seeds, 
 
 REFERENCES = ["the cat sleeps on the warm stove", "nobody heard the bell", "a"]
 HYPOTHESES = ["a cat is sleeping on a stove", "the bell heard nobody at all", ""]
+
+
+def test_results_are_read_from_a_report_or_its_tables(made_up, tmp_path: Path) -> None:
+    made_up(tmp_path / "report/results", corpora={"market-en-de": [1]}, test_sets=("market",), sentences=30)
+    for folder in ("report", "report/results"):
+        results = lit_nmt.load_results(tmp_path / folder)
+        assert len(results["runs"]) == 3
+        assert set(results["sentences"]["model"]) == {"seq2seq", "attention-seq2seq", "transformer"}
+    with pytest.raises(UserError, match="no such folder"):
+        lit_nmt.load_results(tmp_path / "nowhere")
 
 
 def test_chrf_of_sums_is_that_of_sacrebleu() -> None:
