@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from checkout import Checkout
+from checkout import Checkout, without_network
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow"), pytest.mark.timeout(1800)]
 
@@ -52,6 +52,13 @@ def test_the_report_and_its_tables_are_there(tiny_study: Checkout) -> None:
     scored = {(row["model"], row["decoding"]) for row in rows_of(report / "results/scores.csv")}
     models = {"attention-seq2seq", "transformer"}
     assert scored == {(model, decoding) for model in models for decoding in ("greedy", "beam2")}
+
+
+def test_all_of_it_ran_with_the_network_cut(tiny_study: Checkout) -> None:
+    if not without_network():
+        pytest.skip("this system lets no process have a network of its own (unshare)")
+    asked = tiny_study.run("python", "-c", "import socket; print([name for _, name in socket.if_nameindex()])")
+    assert asked.stdout == "['lo']\n"
 
 
 def test_a_run_holds_what_others_rely_on(tiny_study: Checkout) -> None:
