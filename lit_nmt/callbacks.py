@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ from lit_nmt.data.datamodule import TranslationData
 from lit_nmt.decoding import Search, search
 from lit_nmt.files import replacing
 from lit_nmt.metrics import STATISTICS, Scorer, corpus_bleu
+
+NEVER = 2**62
+"""No batch has this number."""
 
 
 class NotFiniteError(Exception):
@@ -115,6 +119,7 @@ class Checkpoints(Callback):
 
     At each validation the weights are written to `checkpoints/weights/<step>.ckpt`; those of the last `average` and
     of the best validation BLEU are kept. Behind them `last.ckpt` is written, so that whatever it promises is there.
+    The one before it stays as `previous.ckpt`, with its weights, in case that the last turns out to be damaged.
 
     Args:
         folder: `checkpoints/` of the run.
@@ -127,11 +132,31 @@ class Checkpoints(Callback):
         self.best_bleu = -1.0
         self.best_step = 0
         self.recent: list[int] = []
+        self.kept: list[int] = []
 
     @property
     def last(self) -> Path:
         """The checkpoint to go on from."""
         return self.folder / "last.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        """The checkpoint before it."""
+        return self.folder / "previous.ckpt"
+
+    def readable(self) -> Path | None:
+        """The last checkpoint that can be read, None where there is none; what cannot be read is told."""
+        for path in (self.last, self.previous):
+            if not path.is_file():
+                continue
+            try:
+                torch.load(path, weights_only=True, map_location="cpu")
+            except Exception as error:
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                print(f"lit-nmt: {path}: damaged ({reason}); going on from the one before", file=sys.stderr)
+            else:
+                return path
+        return None
 
     def weights(self, step: int) -> Path:
         """Where the weights after `step` are."""
@@ -146,23 +171,32 @@ class Checkpoints(Callback):
         if bleu > self.best_bleu:
             self.best_bleu, self.best_step = bleu, step
         self.recent = [*(s for s in self.recent if s != step), step][-self.average :]
+        before, self.kept = self.kept, sorted({*self.recent, self.best_step})
         trainer.save_checkpoint(self.weights(step), weights_only=True)
+        if trainer.is_global_zero and self.last.is_file():
+            self.last.replace(self.previous)
         trainer.save_checkpoint(self.last)
         if trainer.is_global_zero:
-            kept = {self.weights(s) for s in (*self.recent, self.best_step)}
+            kept = {self.weights(s) for s in (*before, *self.kept)}
             for path in self.weights(0).parent.glob("*.ckpt"):
                 if path not in kept:
                     path.unlink()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain types, for a checkpoint."""
-        return {"best_bleu": self.best_bleu, "best_step": self.best_step, "recent": list(self.recent)}
+        return {
+            "best_bleu": self.best_bleu,
+            "best_step": self.best_step,
+            "recent": list(self.recent),
+            "kept": list(self.kept),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from a checkpoint."""
         self.best_bleu = state_dict["best_bleu"]
         self.best_step = state_dict["best_step"]
         self.recent = list(state_dict["recent"])
+        self.kept = list(state_dict["kept"])
 
     def averaged(self) -> dict[str, Any]:
         """The last of the kept checkpoints with the mean of all their weights (Vaswani et al. 2017, section 6.1)."""
@@ -203,7 +237,13 @@ class Record(Callback):
         self.train_seconds = 0.0
         self._clock = 0.0
         self._interval = (0, 0.0)
-        self._finite: Tensor | None = None
+        self._first_bad: Tensor | None = None
+        self.shape = ""
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Batch, batch_idx: int) -> None:
+        """Notes what is being trained on, to be told if memory does not suffice."""
+        pairs, source_length = batch.source.shape
+        self.shape = f"{pairs} pairs of {source_length} source and {batch.target.shape[1]} target subwords"
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Cuts the record back to the step from which the training goes on, and starts the clock."""
@@ -221,8 +261,9 @@ class Record(Callback):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Counts the batch; at a log interval, checks that the loss is finite and writes a row."""
         self.target_tokens += batch.global_tokens
-        finite = outputs["loss"].detach().isfinite()
-        self._finite = finite if self._finite is None else self._finite & finite
+        # kept on the device: reading it would hold up the step
+        bad = torch.where(outputs["loss"].detach().isfinite(), NEVER, batch_idx)
+        self._first_bad = bad if self._first_bad is None else torch.minimum(self._first_bad, bad)
         if (
             batch_idx + 1
         ) % trainer.log_every_n_steps == 0 or trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
@@ -240,17 +281,24 @@ class Record(Callback):
             self._start_interval()
 
     def check_finite(self, trainer: Any) -> None:
-        """Reads the flag that has gathered since the last check.
+        """Reads what has gathered since the last check.
 
         Raises:
-            NotFiniteError: a loss was NaN or infinite.
+            NotFiniteError: a loss was NaN or infinite; says which batch's.
         """
-        if self._finite is not None and not bool(self._finite):
+        if self._first_bad is None:
+            return
+        position = int(trainer.strategy.reduce(self._first_bad, reduce_op="min"))
+        self._first_bad = None
+        if position < NEVER:
+            data = _data(trainer)
+            epoch, index = divmod(position, len(data.plan))
+            rows = data.plan.epoch(epoch)[index]
             raise NotFiniteError(
-                f"the loss was not finite in the {trainer.log_every_n_steps} steps up to {trainer.global_step}: lower "
-                " model.init_args.learning_rate or raise model.init_args.warmup_steps"
+                f"the loss was not finite at batch {position + 1} of the training, batch {index + 1} of pass "
+                f"{epoch + 1} over the corpus ({len(rows)} pairs, the first is row {rows[0]}): lower "
+                "model.init_args.learning_rate or raise model.init_args.warmup_steps"
             )
-        self._finite = None
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops the clock."""

@@ -6,6 +6,7 @@ Nothing heavy is imported here, so `lit-nmt --help` answers at once; only verbs 
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import inspect
 import os
@@ -54,8 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"lit-nmt: {one_line(str(error))}", file=sys.stderr)
         return _MISTAKE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        place = f" while {error.filename} was written" if error.filename else ""
+        print(f"lit-nmt: the disk is full{place}; what was there is whole: free some space, go on", file=sys.stderr)
+        return _MISTAKE
     except KeyboardInterrupt:
-        print("lit-nmt: stopped", file=sys.stderr)
+        print("lit-nmt: stopped; the same command goes on from here", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe, as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -49,6 +50,9 @@ class FitCLI(LightningCLI):
         torch.set_num_threads(self.config.threads)
         torch.set_float32_matmul_precision("high")
 
+
+OUT_OF_MEMORY = re.compile("out of memory|can't allocate memory|not enough memory")
+"""What torch says, on GPUs and on CPUs."""
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": 1,
@@ -142,7 +146,7 @@ def _keep_config(folder: Path, config: dict[str, Any]) -> None:
     """Writes `config.yaml`, or checks that the training to go on with has the same."""
     path = folder / "config.yaml"
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=110)
-    if (folder / "checkpoints" / "last.ckpt").is_file() and path.is_file():
+    if any((folder / "checkpoints").glob("*.ckpt")) and path.is_file():
         before = yaml.safe_load(path.read_text(encoding="utf-8"))
         differing = _differences(before, config)
         if differing:
@@ -177,7 +181,7 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime) 
     result: dict[str, Any] = {"status": "finished", "stopped_by": "budget"}
     scored = ""
     try:
-        trainer.fit(model, data, ckpt_path=checkpoints.last if checkpoints.last.is_file() else None)
+        trainer.fit(model, data, ckpt_path=checkpoints.readable())
         if trainer.interrupted:
             raise KeyboardInterrupt
         if any(isinstance(c, EarlyStopping) and c.wait_count >= c.patience for c in trainer.callbacks):
@@ -185,6 +189,13 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime) 
         scored = _choose_weights(trainer, model, data, checkpoints)
     except NotFiniteError as error:
         result = {"status": "failed", "stopped_by": f"error: {error}"}
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
+            raise
+        raise UserError(
+            f"{folder}: out of memory with a batch of {record.shape}; lower --data.max_tokens "
+            f"(now {config['data']['max_tokens']}) or make the model smaller, and start again"
+        ) from error
     if not trainer.is_global_zero:
         return
     validations = [row for row in record.rows() if row["validation_loss"]]

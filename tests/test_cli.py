@@ -145,7 +145,19 @@ def test_ctrl_c_has_its_own_exit_status(capsys: pytest.CaptureFixture[str], monk
 
     monkeypatch.setattr(cli, "_run", stop)
     assert cli.main(["status", "tiny"]) == 130
-    assert capsys.readouterr().err == "lit-nmt: stopped\n"
+    assert capsys.readouterr().err == "lit-nmt: stopped; the same command goes on from here\n"
+
+
+def test_a_full_disk_takes_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(*_: object) -> None:
+        with open("/dev/full", "w", encoding="utf-8") as file:
+            file.write("more than there is room for")
+
+    monkeypatch.setattr(cli, "_run", write)
+    assert cli.main(["status", "tiny"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("lit-nmt: the disk is full")
+    assert told.count("\n") == 1
 
 
 FIT_MISTAKES = {

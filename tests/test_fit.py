@@ -58,6 +58,10 @@ def whole(workplace) -> Path:
     return run(workplace, "whole")
 
 
+class PowerCutError(Exception):
+    pass
+
+
 def weights(run_folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(run_folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
 
@@ -87,9 +91,6 @@ def test_a_training_leaves_its_record(whole):
 def test_a_training_stopped_anywhere_ends_in_the_same_weights(workplace, whole, stop_before, monkeypatch):
     name = f"stopped-{stop_before}"
 
-    class PowerCutError(Exception):
-        pass
-
     original = callbacks.SeedEachStep.on_train_batch_start
 
     def stop(self, trainer, pl_module, batch, batch_idx):
@@ -108,6 +109,42 @@ def test_a_training_stopped_anywhere_ends_in_the_same_weights(workplace, whole, 
     records = [json.loads((folder / "fit.json").read_text()) for folder in (whole, resumed)]
     assert records[0]["target_tokens"] == records[1]["target_tokens"]
     assert records[0]["scored_weights"] == records[1]["scored_weights"]
+
+
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_is_taken(workplace, whole, monkeypatch, capsys):
+    original = callbacks.SeedEachStep.on_train_batch_start
+
+    def stop(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == 20:
+            raise PowerCutError
+        original(self, trainer, pl_module, batch, batch_idx)
+
+    monkeypatch.setattr(callbacks.SeedEachStep, "on_train_batch_start", stop)
+    with pytest.raises(PowerCutError):
+        run(workplace, "damaged")
+    monkeypatch.undo()
+    last = workplace / "damaged/checkpoints/last.ckpt"
+    last.write_bytes(last.read_bytes()[:-1000])
+    resumed = run(workplace, "damaged")
+    assert "last.ckpt: damaged" in capsys.readouterr().err
+    assert curve(resumed) == curve(whole)
+    for key, value in weights(whole).items():
+        assert torch.equal(weights(resumed)[key], value), key
+
+
+@pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError()])
+def test_memory_that_does_not_suffice_is_told_with_the_setting_to_lower(workplace, monkeypatch, error):
+    from lit_nmt.models.translation import TranslationModule
+
+    def fail(self, batch, label_smoothing=0.0):
+        raise error
+
+    monkeypatch.setattr(TranslationModule, "losses", fail)
+    shape = r"\d+ pairs of \d+ source and \d+ target subwords"
+    with pytest.raises(
+        UserError, match=rf"out of memory with a batch of {shape}; lower --data.max_tokens \(now 400\)"
+    ):
+        run(workplace, "too-large")
 
 
 def test_a_finished_training_is_left_alone(workplace, whole, capsys):
@@ -139,7 +176,7 @@ def test_a_loss_that_is_not_finite_is_reported(workplace, monkeypatch):
     folder = run(workplace, "not-finite")
     record = json.loads((folder / "fit.json").read_text())
     assert record["status"] == "failed"
-    assert "not finite" in record["stopped_by"]
+    assert "not finite at batch 10 of the training, batch " in record["stopped_by"]
     assert (folder / "checkpoints" / "last.ckpt").is_file()
     assert not (folder / "checkpoints" / "best.ckpt").is_file()
 
