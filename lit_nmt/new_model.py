@@ -50,7 +50,7 @@ def new_model(name: str) -> None:
             raise UserError(f"{path}: there already; choose another name")
     class_name = "".join(word.capitalize() for word in name.split("-"))
     title = name.replace("-", " ").capitalize()
-    template = Path(__file__).with_name("model.py.jinja").read_text(encoding="utf-8")
+    template = (Path(__file__).parent / "models/new_model.py.jinja").read_text(encoding="utf-8")
     text = jinja2.Template(template, keep_trailing_newline=True).render(name=class_name, title=title)
     write_text(module, text)
     class_path = f"lit_nmt.models.{stem}.{class_name}" if inside else f"{stem}.{class_name}"
