@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import pickle
 import sys
 import time
 from pathlib import Path
@@ -19,8 +20,12 @@ from torchmetrics import Metric
 from lit_nmt.data.batching import Batch
 from lit_nmt.data.datamodule import TranslationData
 from lit_nmt.decoding import Search, search
+from lit_nmt.errors import UserError
 from lit_nmt.files import replacing
 from lit_nmt.metrics import STATISTICS, Scorer, corpus_bleu
+
+DAMAGED = (RuntimeError, EOFError, ValueError, pickle.UnpicklingError)
+"""What reading a damaged checkpoint raises."""
 
 NEVER = 2**62
 """No batch has this number."""
@@ -145,17 +150,24 @@ class Checkpoints(Callback):
         return self.folder / "previous.ckpt"
 
     def readable(self) -> Path | None:
-        """The last checkpoint that can be read, None where there is none; what cannot be read is told."""
-        for path in (self.last, self.previous):
-            if not path.is_file():
-                continue
+        """The last checkpoint that can be read, None where there is none yet; a damaged one is told and set aside.
+
+        Raises:
+            UserError: there are checkpoints, and none can be read.
+        """
+        found = [path for path in (self.last, self.previous) if path.is_file()]
+        for path in found:
             try:
                 torch.load(path, weights_only=True, map_location="cpu")
-            except Exception as error:
+            except DAMAGED as error:
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                print(f"lit-nmt: {path}: damaged ({reason}); going on from the one before", file=sys.stderr)
+                aside = path.with_name(f"{path.name}.damaged")
+                path.replace(aside)
+                print(f"lit-nmt: {path}: damaged ({reason}), now {aside.name}", file=sys.stderr)
             else:
                 return path
+        if found:
+            raise UserError(f"{self.folder}: no checkpoint can be read; start again to train anew from the beginning")
         return None
 
     def weights(self, step: int) -> Path:
@@ -196,11 +208,25 @@ class Checkpoints(Callback):
         self.best_bleu = state_dict["best_bleu"]
         self.best_step = state_dict["best_step"]
         self.recent = list(state_dict["recent"])
-        self.kept = list(state_dict["kept"])
+        self.kept = list(state_dict.get("kept", [*self.recent, self.best_step]))
+
+    def load_weights(self, step: int) -> dict[str, Any]:
+        """The weights after `step`.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        try:
+            return torch.load(self.weights(step), weights_only=True, map_location="cpu")
+        except DAMAGED as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise UserError(
+                f"{self.weights(step)}: damaged ({reason}); delete the run's folder, train again"
+            ) from None
 
     def averaged(self) -> dict[str, Any]:
         """The last of the kept checkpoints with the mean of all their weights (Vaswani et al. 2017, section 6.1)."""
-        loaded = [torch.load(self.weights(step), weights_only=True, map_location="cpu") for step in self.recent]
+        loaded = [self.load_weights(step) for step in self.recent]
         mean = loaded[-1]
         for name, last in mean["state_dict"].items():
             if last.is_floating_point():
@@ -238,7 +264,7 @@ class Record(Callback):
         self._clock = 0.0
         self._interval = (0, 0.0)
         self._first_bad: Tensor | None = None
-        self.shape = ""
+        self.shape = ""  # of the batch in work
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Batch, batch_idx: int) -> None:
         """Notes what is being trained on, to be told if memory does not suffice."""
@@ -302,6 +328,7 @@ class Record(Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops the clock."""
+        self.shape = ""
         if trainer.state.fn == "fit":
             self._stop_clock()
 

@@ -55,18 +55,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"lit-nmt: {one_line(str(error))}", file=sys.stderr)
         return _MISTAKE
+    except BrokenPipeError:  # the reader of a pipe, as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         place = f" while {error.filename} was written" if error.filename else ""
         print(f"lit-nmt: the disk is full{place}; what was there is whole: free some space, go on", file=sys.stderr)
         return _MISTAKE
     except KeyboardInterrupt:
-        print("lit-nmt: stopped; the same command goes on from here", file=sys.stderr)
+        goes_on = "; the same command goes on from here" if arguments[:1] == ["fit"] else ""
+        print(f"lit-nmt: stopped{goes_on}", file=sys.stderr)
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe, as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _run(arguments: list[str]) -> int:

@@ -62,7 +62,9 @@ class Candidate:
         fragment = {"model": {**self.fragment["model"], "init_args": self.full_init_args()}}
         with torch.device("meta"):
             model = make_model(fragment, VOCABULARY)
-        known = inspect.signature(type(model).__init__).parameters
+        # a class may hand on to its parents what it does not name
+        bases: tuple[Any, ...] = type(model).__mro__
+        known = {name for base in bases for name in inspect.signature(base.__init__).parameters}
         small = {key: value for key, value in SMALL.items() if key in known}
         return {**self.full_init_args(), **small, **self.options, **overrides}
 
@@ -170,7 +172,8 @@ def holds(sources: Sentences, targets: Sentences, check: Callable[[], None]) -> 
         check()
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
-        said = "; ".join(lines[:4]) if isinstance(error, AssertionError) else f"{type(error).__name__}: {lines[:1]}"
+        said = "; ".join(lines[:4])
+        said = said if isinstance(error, AssertionError) else f"{type(error).__name__}: {said}"
         raise BrokenPromiseError(f"source {sources}, target {targets}: {said or 'not so'}") from error
 
 

@@ -10,8 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lit_nmt.data import sources
-from lit_nmt.data.corpora import CORPORA, CorpusConfig, load_corpus_config
-from lit_nmt.data.prepared import MANIFEST, PREPARED
+from lit_nmt.data.corpora import CORPORA, CorpusConfig, SplitConfig, load_corpus_config
+from lit_nmt.data.download import DOWNLOADS, cached
+from lit_nmt.status import cores, is_prepared
+from lit_nmt.studies import DATA
 
 PACKAGES = ("torch", "pytorch-lightning", "sentencepiece", "sacrebleu", "snakemake", "pandas")
 LOW_DISK_BYTES = 2 * 2**30
@@ -46,7 +48,6 @@ def _devices() -> Iterator[str]:
     import torch
 
     from lit_nmt.fit import machine
-    from lit_nmt.status import cores
     from lit_nmt.timing import fastest_product
 
     known = machine(torch.device("cpu"))["hardware"]
@@ -63,7 +64,8 @@ def _devices() -> Iterator[str]:
             best.setdefault(product.precision, product.flops_per_second / 1e9)
         said = ", ".join(f"{precision} {speed:,.0f}" for precision, speed in best.items())
         yield f"products    {name}: {said} GFLOP/s"
-        if best.get("bfloat16", 0) > GAIN * best["float32"]:
+        # fit lets a GPU use TF32 in 32-true
+        if best.get("bfloat16", 0) > GAIN * max(best["float32"], best.get("tf32", 0)):
             yield "precision   bf16-mixed pays here: --trainer.precision bf16-mixed, or the same in a study's fit"
         else:
             yield "precision   32-true, the default: bfloat16 is no faster on this device"
@@ -80,18 +82,27 @@ def _corpora() -> Iterator[str]:
 
 
 def _whereabouts(config: CorpusConfig) -> str:
-    if (PREPARED / config.name / MANIFEST).is_file():
-        return f"prepared, {PREPARED / config.name}"
+    if is_prepared(config.name, config.digest()):
+        return f"prepared, {DATA / config.name}"
     kinds = {split.kind for split in config.splits.values()} - {"inline", "holdout"}
     if kinds == {"synthetic"}:
         return "embedded, nothing to fetch"
     absent = [
         name
         for name, split in config.splits.items()
-        if split.kind not in ("inline", "holdout", "synthetic") and sources.local_files(config, name) is None
+        if split.kind not in ("inline", "holdout", "synthetic")
+        and sources.local_files(config, name) is None
+        and not _is_downloaded(config, split)
     ]
     if not absent:
         return "its text is here"
     if kinds <= {"files", "synthetic"}:
         return f"its text is not here: {config.obtain or 'put its files into ' + sources.MIRROR}"
     return f"to be fetched ({', '.join(absent)}): lit-nmt fetch {config.name}"
+
+
+def _is_downloaded(config: CorpusConfig, split: SplitConfig) -> bool:
+    return split.kind == "download" and all(
+        cached(split.address.replace("{language}", side), split.sha256[side], DOWNLOADS / config.mirror).is_file()
+        for side in (config.source, config.target)
+    )

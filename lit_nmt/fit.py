@@ -21,7 +21,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from lightning_fabric.utilities.rank_zero import rank_zero_only
-from pytorch_lightning.callbacks import EarlyStopping, ProgressBar
+from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 
@@ -75,7 +75,7 @@ def main(args: ArgsType = None) -> None:
     Raises:
         UserError: the folder is in use, or holds a training with another configuration.
     """
-    started = datetime.now(UTC)
+    started, code = datetime.now(UTC), commit()
     _quieten()
     cli = FitCLI(
         TranslationModule,
@@ -93,7 +93,7 @@ def main(args: ArgsType = None) -> None:
     folder = run_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
     if getattr(rank_zero_only, "rank", 0):  # the processes that Lightning starts beside the first share its folder
-        train(cli, config, folder, started)
+        train(cli, config, folder, started, code)
         return
     lock = filelock.FileLock(folder / ".lock")
     try:
@@ -105,7 +105,7 @@ def main(args: ArgsType = None) -> None:
             print(f"{folder}: finished before; delete {folder / 'fit.json'} to train again")
             return
         _keep_config(folder, config)
-        train(cli, config, folder, started)
+        train(cli, config, folder, started, code)
     finally:
         lock.release()
 
@@ -164,8 +164,20 @@ def _differences(a: Any, b: Any, place: str = "") -> list[str]:
     return [] if a == b else [place]
 
 
-def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime) -> None:
-    """Fits, chooses the weights to be scored, and writes `fit.json` last."""
+def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime, code: str) -> None:
+    """Fits, chooses the weights to be scored, and writes `fit.json` last.
+
+    Args:
+        cli: with model, data and trainer.
+        config: resolved.
+        folder: of the run.
+        started: when the process did.
+        code: the commit of the code that trains.
+
+    Raises:
+        UserError: memory does not suffice, or checkpoints are damaged.
+        KeyboardInterrupt: the training was interrupted.
+    """
     trainer: Any = cli.trainer
     model: TranslationModule = cli.model
     data: TranslationData = cli.datamodule
@@ -182,19 +194,22 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime) 
     scored = ""
     try:
         trainer.fit(model, data, ckpt_path=checkpoints.readable())
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        if any(isinstance(c, EarlyStopping) and c.wait_count >= c.patience for c in trainer.callbacks):
+        if trainer.should_stop and record.target_tokens < data.target_tokens:
             result["stopped_by"] = "early_stopping"
         scored = _choose_weights(trainer, model, data, checkpoints)
+    except SystemExit:
+        if trainer.interrupted:  # Lightning makes an exit with status 1 of it
+            raise KeyboardInterrupt from None
+        raise
     except NotFiniteError as error:
         result = {"status": "failed", "stopped_by": f"error: {error}"}
     except (RuntimeError, MemoryError) as error:
         if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
             raise
+        batch = f" with a batch of {record.shape}" if record.shape else ""
         raise UserError(
-            f"{folder}: out of memory with a batch of {record.shape}; lower --data.max_tokens "
-            f"(now {config['data']['max_tokens']}) or make the model smaller, and start again"
+            f"{folder}: out of memory{batch}; lower data.max_tokens (now {config['data']['max_tokens']}) in the study "
+            "or on the command line, or make the model smaller"
         ) from error
     if not trainer.is_global_zero:
         return
@@ -211,7 +226,7 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime) 
         "precision": str(trainer.precision),
         "threads": config["threads"],
         **machine(trainer.strategy.root_device),
-        "commit": commit(),
+        "commit": code,
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -227,8 +242,7 @@ def _choose_weights(
     trainer: pl.Trainer, model: TranslationModule, data: TranslationData, checkpoints: Checkpoints
 ) -> str:
     """Writes `best.ckpt`: the better, on validation BLEU, of the best single weights and the average of the last."""
-    best = checkpoints.weights(checkpoints.best_step)
-    chosen = torch.load(best, weights_only=True, map_location="cpu")
+    chosen = checkpoints.load_weights(checkpoints.best_step)
     name = f"best, step {checkpoints.best_step}, validation BLEU {checkpoints.best_bleu:.2f}"
     if len(checkpoints.recent) > 1:
         averaged = checkpoints.averaged()
@@ -238,8 +252,8 @@ def _choose_weights(
             chosen = averaged
             name = f"average of {len(checkpoints.recent)}, validation BLEU {scores['validation_bleu']:.2f}"
     if trainer.is_global_zero:
-        with replacing(checkpoints.folder / "best.ckpt") as beside:
-            torch.save(chosen, beside)
+        with replacing(checkpoints.folder / "best.ckpt") as beside, open(beside, "wb") as file:
+            torch.save(chosen, file)
     return name
 
 

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lit_nmt import load_results
 from lit_nmt.configuration import read_yaml
 from lit_nmt.data.corpora import EXAMPLES
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import choose_bins
 from lit_nmt.files import replacing, write_json, write_text
 from lit_nmt.metrics import STATISTICS, Scorer, signature
-from lit_nmt.report.tables import Results, read_results
+from lit_nmt.report.tables import Results
 from lit_nmt.studies import PlannedRun, Study, load_study
 
 TRANSLATION_COLUMNS = ["id", "source", "reference", "hypothesis", "score", "source_words"]
@@ -44,14 +45,17 @@ def score(study: str, also: Path | None = None) -> None:
 
     Args:
         study: the name of a study in experiments/studies, or the path of a study YAML.
-        also: the results folder of the same study from elsewhere; of the runs that are not here, those of the same
+        also: a report of the same study from elsewhere; of the runs that have not ended here, those of the same
             configuration are taken from there, so a study's runs can be spread over machines.
+
+    Raises:
+        UserError: `also` holds no runs of this study, or runs that translated other sentences.
     """
     parts = load_study(study).parts
     if also is not None and len(parts) > 1:
         raise UserError(f"--also: {study} is made of {len(parts)} studies; score them one by one")
     for part in parts:
-        _score(part, read_results(also) if also is not None else None)
+        _score(part, _read_elsewhere(also, part) if also is not None else None)
 
 
 def _score(study: Study, elsewhere: Results | None) -> None:
@@ -60,23 +64,25 @@ def _score(study: Study, elsewhere: Results | None) -> None:
     finished = [run for run in study.runs if outcomes[run.folder]["status"] == "finished"]
     missing = [run for run in study.runs if outcomes[run.folder]["status"] == "missing"]
     sentences, examples = _collect(study, finished)
-    curves = [row for run in study.runs for row in _curve(study, run)]
+    curves = {run.folder: _curve(study, run) for run in study.runs}
     origins = {run.folder: _origin(run, outcomes[run.folder]) for run in study.runs}
     if elsewhere is not None:
         taken = _taken(missing, elsewhere)
         origins |= taken
         outcomes |= taken
         keys = {(run.corpus, run.model, run.seed) for run in missing if run.folder in taken}
-        sentences = _joined(sentences, elsewhere, keys)
-        rows = elsewhere["curves"].astype({"step": int, "target_tokens": int})
-        curves += [row for row in rows.to_dict("records") if _key(row) in keys]
-        examples += [row for row in elsewhere.examples if _key(row) in keys]
-        examples.sort(key=lambda row: int(row["seed"]))
+        sentences = _joined(study, sentences, elsewhere, keys)
+        rows = elsewhere["curves"].astype({"step": int, "target_tokens": int}).to_dict("records")
+        for run in missing:
+            if run.folder in taken:
+                curves[run.folder] = [row for row in rows if _key(row) == (run.corpus, run.model, run.seed)]
+        examples = _first_seeds([*examples, *(row for row in elsewhere.examples if _key(row) in keys)])
+        print(f"{elsewhere.folder}: {len(taken)} runs taken over")
     with replacing(folder / "sentences.parquet") as beside:
         sentences.to_parquet(beside, index=False, compression="zstd")
     runs = [{"study": study.name, **_identity(run), **outcomes[run.folder]} for run in study.runs]
     _write_table(folder / "runs.csv", runs, RUN_COLUMNS)
-    _write_table(folder / "curves.csv", curves, CURVE_COLUMNS)
+    _write_table(folder / "curves.csv", [row for run in study.runs for row in curves[run.folder]], CURVE_COLUMNS)
     lines = [json.dumps(example, ensure_ascii=False) + "\n" for example in examples]
     write_text(folder / "examples.jsonl", "".join(lines))
     write_json(folder / "provenance.json", _provenance(study, list(origins.values())))
@@ -138,7 +144,7 @@ def _translations(
         for decoding in decodings:
             path = run.folder / "translations" / f"{test_set}.{decoding}.jsonl"
             if not path.is_file():
-                print(f"lit-nmt: {path} is missing; the scores lack it", file=sys.stderr)
+                print(f"lit-nmt: {path} is missing; the report lacks it", file=sys.stderr)
                 continue
             rows = _read_translations(path)
             tested = rows[["id", "source", "reference", "source_words"]]
@@ -252,6 +258,15 @@ def _provenance(study: Study, runs: list[dict[str, Any]]) -> dict[str, Any]:
 # -------------------------------------------------------------------------------------------------- elsewhere
 
 
+def _read_elsewhere(folder: Path, study: Study) -> Results:
+    results = load_results(folder)
+    name = (results.provenance.get("study") or {}).get("name")
+    if name != study.name:
+        found = f"results of the study {name}" if name else "no results of a study"
+        raise UserError(f"--also: {folder}: found {found}, expected those of {study.name}")
+    return results
+
+
 def _taken(missing: Sequence[PlannedRun], elsewhere: Results) -> dict[Path, dict[str, Any]]:
     """What is known of runs that ended elsewhere: those whose folder, and so whose configuration, is the same."""
     known = {run["folder"]: run for run in elsewhere.provenance.get("runs") or []}
@@ -259,8 +274,10 @@ def _taken(missing: Sequence[PlannedRun], elsewhere: Results) -> dict[Path, dict
     return {folder: origin for folder, origin in ended.items() if origin.get("status") != "missing"}
 
 
-def _joined(sentences: pd.DataFrame, elsewhere: Results, keys: set[tuple[str, str, int]]) -> pd.DataFrame:
-    """The counts of runs here and elsewhere.
+def _joined(
+    study: Study, sentences: pd.DataFrame, elsewhere: Results, keys: set[tuple[str, str, int]]
+) -> pd.DataFrame:
+    """The counts of runs here and elsewhere, of what the study translates.
 
     Raises:
         UserError: They did not translate the same sentences.
@@ -268,7 +285,14 @@ def _joined(sentences: pd.DataFrame, elsewhere: Results, keys: set[tuple[str, st
     there = elsewhere["sentences"]
     if not len(there):
         return sentences
-    there = there[[key in keys for key in zip(there["corpus"], there["model"], there["seed"], strict=True)]]
+    wanted = {(corpus, test_set) for corpus in study.corpora for test_set in study.test_sets_of(corpus)}
+    there = there[there["decoding"].isin(study.decodings)]
+    there = there[
+        [
+            (corpus, model, seed) in keys and (corpus, test_set) in wanted
+            for corpus, model, seed, test_set in there[["corpus", "model", "seed", "test_set"]].itertuples(index=False)
+        ]
+    ]
     both = pd.concat([sentences, there], ignore_index=True)
     # a reference's length stands among the counts, so another text shows
     text = both.groupby(["corpus", "test_set", "id"])[["source_words", "bleu_mixed_1"]].nunique()
@@ -276,6 +300,14 @@ def _joined(sentences: pd.DataFrame, elsewhere: Results, keys: set[tuple[str, st
     if (text > 1).any(axis=None) or (sizes.nunique() > 1).any():
         raise UserError(f"{elsewhere.folder}: its runs translated other sentences than those here; leave out --also")
     return both
+
+
+def _first_seeds(examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One run a model: that of its lowest seed."""
+    first: dict[tuple[str, str], int] = {}
+    for corpus, model, seed in map(_key, examples):
+        first[corpus, model] = min(seed, first.get((corpus, model), seed))
+    return [row for row in examples if int(row["seed"]) == first[row["corpus"], row["model"]]]
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str, int]:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from lit_nmt.errors import UserError
 from lit_nmt.studies import DATA, RUNS, PlannedRun, Study, load_study
 
 State = Literal["waiting", "training", "interrupted", "finished", "failed"]
@@ -54,8 +55,13 @@ def status(study: str, run: Path | None = None, watch: bool = False) -> None:
         study: a study's name, or a path to its YAML.
         run: only the line of the run in this folder.
         watch: tell it again every few seconds until every run has ended.
+
+    Raises:
+        UserError: no such study, or `watch` of a single run.
     """
     parts = load_study(study).parts
+    if watch and run is not None:
+        raise UserError("--watch: follows a whole study; leave out --run")
     if watch:
         while True:
             print(f"{_CLEAR if sys.stdout.isatty() else ''}{chr(10).join(map(summary, parts))}", flush=True)
@@ -78,7 +84,7 @@ def summary(study: Study) -> str:
     states = [read_status(run) for run in study.runs]
     lines = [f"{study.name}: {study.title}"]
     lines += [f"  {describe(run, state)}" for run, state in zip(study.runs, states, strict=True)]
-    missing = [name for name, config in study.corpus_configs.items() if not _is_prepared(name, config.digest())]
+    missing = [name for name, config in study.corpus_configs.items() if not is_prepared(name, config.digest())]
     if missing:
         lines.append(f"  corpora to prepare: {', '.join(missing)}")
     current = _commit()
@@ -215,7 +221,8 @@ def _wall_seconds(ended: dict[str, Any]) -> float:
         return float(ended.get("train_seconds") or 0)
 
 
-def _is_prepared(name: str, digest: str) -> bool:
+def is_prepared(name: str, digest: str) -> bool:
+    """Whether the corpus of this name was prepared whole, with the configuration of this digest."""
     return (_read_json(DATA / name / "manifest.json") or {}).get("digest") == digest
 
 

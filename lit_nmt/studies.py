@@ -400,6 +400,9 @@ def _check(study: Study) -> None:
     for key, model in named:
         if model not in study.models:
             raise UserError(f'{path}: {key}: no model "{model}" in this study{suggestion(model, study.models)}')
+    for model, trials in (study.tuning.trials if study.tuning else {}).items():
+        if not trials:
+            raise UserError(f"{path}: tuning.trials.{model}: none there; add each trial with its validation BLEU")
     if study.bench and study.bench.corpus and study.bench.corpus not in study.corpora:
         raise UserError(f'{path}: bench.corpus: no corpus "{study.bench.corpus}" in this study')
     for claim, settings in study.claims.items():

@@ -145,7 +145,18 @@ def test_ctrl_c_has_its_own_exit_status(capsys: pytest.CaptureFixture[str], monk
 
     monkeypatch.setattr(cli, "_run", stop)
     assert cli.main(["status", "tiny"]) == 130
+    assert capsys.readouterr().err == "lit-nmt: stopped\n"
+    assert cli.main(["fit"]) == 130
     assert capsys.readouterr().err == "lit-nmt: stopped; the same command goes on from here\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(*_: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(cli, "_run", write)
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    assert cli.main(["status", "tiny"]) == 0
 
 
 def test_a_full_disk_takes_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

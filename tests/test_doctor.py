@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import namedtuple
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lit_nmt import cli, doctor, timing
+from lit_nmt.data.corpora import load_corpus_config
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,7 +31,7 @@ def test_every_corpus_that_ships_has_a_line(
 ) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv("LIT_NMT_CORPORA", raising=False)
-    monkeypatch.setattr(doctor, "PREPARED", Path("nowhere"))
+    monkeypatch.setattr(doctor, "is_prepared", lambda name, digest: False)
     text = told(capsys)
     for path in Path("experiments/corpora").glob("*.yaml"):
         assert f"\n  {path.stem:<18} " in text
@@ -53,7 +55,10 @@ def test_text_that_is_here_and_corpora_that_are_prepared(
             Path(f"text/iwslt14-de-en/{name}.{language}").touch()
     monkeypatch.setenv("LIT_NMT_CORPORA", "text")
     Path("data/europarl-en-fr").mkdir(parents=True)
-    Path("data/europarl-en-fr/manifest.json").touch()
+    manifest = Path("data/europarl-en-fr/manifest.json")
+    manifest.write_text('{"digest": "of another configuration"}', encoding="utf-8")
+    assert "europarl-en-fr     its text is not here" in told(capsys)
+    manifest.write_text(json.dumps({"digest": load_corpus_config("europarl-en-fr").digest()}), encoding="utf-8")
     text = told(capsys)
     assert "iwslt14-de-en      its text is here" in text
     assert "europarl-en-fr     prepared, data/europarl-en-fr" in text

@@ -132,6 +132,21 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_is_taken(workplace, 
         assert torch.equal(weights(resumed)[key], value), key
 
 
+def test_ctrl_c_stops_a_training_that_then_goes_on(workplace, whole, monkeypatch):
+    original = callbacks.SeedEachStep.on_train_batch_start
+
+    def stop(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == 10:
+            raise KeyboardInterrupt
+        original(self, trainer, pl_module, batch, batch_idx)
+
+    monkeypatch.setattr(callbacks.SeedEachStep, "on_train_batch_start", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(workplace, "interrupted")
+    monkeypatch.undo()
+    assert curve(run(workplace, "interrupted")) == curve(whole)
+
+
 @pytest.mark.parametrize("error", [RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError()])
 def test_memory_that_does_not_suffice_is_told_with_the_setting_to_lower(workplace, monkeypatch, error):
     from lit_nmt.models.translation import TranslationModule
@@ -141,9 +156,7 @@ def test_memory_that_does_not_suffice_is_told_with_the_setting_to_lower(workplac
 
     monkeypatch.setattr(TranslationModule, "losses", fail)
     shape = r"\d+ pairs of \d+ source and \d+ target subwords"
-    with pytest.raises(
-        UserError, match=rf"out of memory with a batch of {shape}; lower --data.max_tokens \(now 400\)"
-    ):
+    with pytest.raises(UserError, match=rf"out of memory with a batch of {shape}; lower data.max_tokens \(now 400\)"):
         run(workplace, "too-large")
 
 
@@ -242,7 +255,7 @@ def test_a_single_run_can_stop_early_on_validation_bleu(workplace, monkeypatch):
     assert sum(1 for row in curve(folder) if row["validation_bleu"]) == 2
 
 
-def test_two_processes_train_as_one(workplace, tmp_path):
+def test_two_processes_train_as_one(workplace):
     """Each sentence once, gradients of the global batch, the same validation: the same weights within rounding."""
     # Adam would make a step of the rounding in gradients that are 0, as those of the keys' bias are
     plain = ["--model.init_args.dropout", "0", "--model.init_args.optimiser", "sgd"]

@@ -274,8 +274,10 @@ def test_runs_that_ended_elsewhere_are_taken_over(study, capsys):
     whole = tables(study.results_folder)
     shutil.copytree(study.results_folder, "elsewhere")
     for run in study.runs:
-        if (run.model, run.seed) in {("plain", 2), ("fancy", 2)}:
+        if (run.model, run.seed) == ("plain", 2):
             shutil.rmtree(run.folder)
+        if (run.model, run.seed) == ("fancy", 2):
+            (run.folder / "fit.json").unlink()  # begun here and not ended
     assert cli.main(["score", "trial", "--also", "elsewhere"]) == 0
     assert "3 of 4 runs" in capsys.readouterr().out
     joined = tables(study.results_folder)
@@ -298,6 +300,9 @@ def test_other_text_elsewhere_is_refused(study):
     shutil.rmtree(next(run.folder for run in study.runs if (run.model, run.seed) == ("plain", 2)))
     with pytest.raises(UserError, match="elsewhere: its runs translated other sentences"):
         score("trial", Path("elsewhere"))
+    Path("nothing").mkdir()
+    with pytest.raises(UserError, match="nothing: found no results of a study, expected those of trial"):
+        score("trial", Path("nothing"))
 
 
 def tables(folder):

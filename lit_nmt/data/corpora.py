@@ -190,6 +190,11 @@ class CorpusConfig:
         for name, split in self.splits.items():
             place = f"{where}.splits.{name}"
             split.check(place)
+            if name == EXAMPLES and split.kind != "inline":
+                raise UserError(
+                    f"{place}.kind: {split.kind!r} found, 'inline' expected: {EXAMPLES} are shown in reports that are "
+                    "passed on; give another name to a test set"
+                )
             if split.kind == "holdout" and (split.of not in self.splits or self.splits[split.of].kind == "holdout"):
                 raise UserError(f"{place}.of: {split.of!r} is no split of this corpus with text of its own")
             for side in (self.source, self.target):

@@ -38,8 +38,7 @@ def download(address: str, sha256: str, folder: Path, instead: str, progress: bo
         UserError: The file cannot be had, or its checksum is another.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # The checksum is part of the name, so that two files of one name keep apart.
-    name = f"{sha256[:12]}-{file_name(address)}"
+    name = cached(address, sha256, folder).name
     logger = pooch.get_logger()
     level = logger.level
     logger.setLevel("WARNING")
@@ -57,6 +56,11 @@ def download(address: str, sha256: str, folder: Path, instead: str, progress: bo
         ) from None
     finally:
         logger.setLevel(level)
+
+
+def cached(address: str, sha256: str, folder: Path) -> Path:
+    """Where the cache in `folder` has the file; its checksum keeps two files of one name apart."""
+    return folder / f"{sha256[:12]}-{file_name(address)}"
 
 
 def file_name(address: str) -> str:

@@ -51,7 +51,7 @@ class ConvS2S(TranslationModule):
         decoder_layers: of causal convolution and attention.
         kernel: words in a window, odd.
         max_positions: rows of the tables of positions; longer sentences reuse the last.
-        dropout: on embeddings and on the input of each convolution.
+        dropout: on embeddings, on the input of each convolution, and on the decoder's output.
         options: of `TranslationModule`: label smoothing, learning rate, schedule.
     """
 
@@ -76,7 +76,7 @@ class ConvS2S(TranslationModule):
         self.source_positions = nn.Embedding(max_positions, dim)
         self.target_positions = nn.Embedding(max_positions, dim)
         for table in (self.source_positions, self.target_positions):
-            nn.init.normal_(table.weight, std=0.1)
+            nn.init.normal_(table.weight)  # of the words' own scale
         self.encoder_in, self.encoder_out = mapping(dim, hidden_dim), mapping(hidden_dim, dim)
         self.encoder = nn.ModuleList(GatedConvolution(hidden_dim, kernel, dropout) for _ in range(encoder_layers))
         self.decoder_in, self.decoder_out = mapping(dim, hidden_dim), mapping(hidden_dim, dim)
@@ -98,6 +98,9 @@ class ConvS2S(TranslationModule):
             padded = F.pad(x * mask[:, :, None], (0, 0, self.around, self.around))
             x = (x + convolution(padded)) * HALF
         keys = self.encoder_out(x)
+        # each layer of the decoder sends a gradient back (section 3.5)
+        share = 1 / len(self.decoder)
+        keys = keys * share + keys.detach() * (1 - share)
         memory = Memory(keys, (keys + embedded) * HALF, mask)
         empty = x.new_zeros(len(source), self.before, x.shape[-1])
         return ConvS2SState(memory, (empty,) * len(self.decoder), torch.zeros_like(source_lengths))
@@ -183,5 +186,5 @@ class DecoderLayer(nn.Module):
         weights = scores.masked_fill(~memory.mask[:, None], -math.inf).softmax(-1)
         # a mean of m values has 1/m of their variance if attention is even (section 3.5)
         lengths = memory.mask.sum(1)[:, None, None].to(x.dtype)
-        context = self.context(weights @ memory.values) * lengths.sqrt()
+        context = self.context(weights @ memory.values * lengths.sqrt())
         return ((h + context) * HALF + x) * HALF, weights

@@ -22,13 +22,13 @@ def make_model(fragment: dict[str, Any], vocabulary_size: int, **overrides: Any)
         overrides: of init_args.
 
     Raises:
-        UserError: the class does not exist or is not a `TranslationModule`.
+        UserError: the class does not exist, is not a `TranslationModule`, or does not take the arguments.
     """
     class_path = fragment["model"]["class_path"]
     module_name, _, class_name = class_path.rpartition(".")
     try:
         architecture = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise UserError(f"model.class_path: {class_path} cannot be imported ({error})") from None
     if not (isinstance(architecture, type) and issubclass(architecture, TranslationModule)):
         raise UserError(f"model.class_path: {class_path} is not a lit_nmt.models.translation.TranslationModule")
@@ -37,7 +37,11 @@ def make_model(fragment: dict[str, Any], vocabulary_size: int, **overrides: Any)
         "vocabulary_size": vocabulary_size,
         **overrides,
     }
-    return architecture(**init_args)
+    try:
+        return architecture(**init_args)
+    except (TypeError, ValueError) as error:
+        told = ", ".join(f"{key}={value}" for key, value in init_args.items())
+        raise UserError(f"model: {class_path} cannot be made: {error} (init_args: {told})") from None
 
 
 def load_model(run: Path, device: str | torch.device = "cpu") -> TranslationModule:

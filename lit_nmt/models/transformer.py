@@ -107,7 +107,7 @@ class Transformer(TranslationModule):
         if self.positions != "rotary":
             return None
         angle = angles(start, x.shape[1], self.head_dim, x.device)
-        return angle.sin().to(x.dtype), angle.cos().to(x.dtype)
+        return angle.sin(), angle.cos()
 
     def memory(self, source: Tensor, source_lengths: Tensor) -> tuple[Tensor, Tensor]:
         """The encoder's states (batch, source length, dim) and the source mask (batch, source length)."""
@@ -174,7 +174,8 @@ class Attention(nn.Module):
             query, key, value = (part.transpose(1, 2) for part in projected.unbind(2))
             return query, key, value
         turned, value = projected.split([2, 1], 2)
-        query, key = rotate(turned.transpose(1, 3), *rotation).unbind(2)
+        sine, cosine = (part.to(turned.dtype) for part in rotation)
+        query, key = rotate(turned.transpose(1, 3), sine, cosine).unbind(2)
         return query, key, value[:, :, 0].transpose(1, 2)
 
     def project_query(self, x: Tensor) -> Tensor:

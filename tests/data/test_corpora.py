@@ -130,6 +130,7 @@ def plain_splits():
             {"splits": {"examples": {"kind": "inline", "sentences": [{"xx": "a"}]}}},
             ["splits.examples.sentences[0]", "'yy'"],
         ),
+        ({"splits": {"examples": {"kind": "files"}}}, ["splits.examples.kind", "'inline' expected"]),
         ({"splits": []}, ["splits"]),
         ({"target": "zz"}, ["'zz'", "xx, yy"]),
         ({"target": "xx"}, ["both", "'xx'"]),

@@ -155,6 +155,11 @@ def test_the_verb_tells_what_is_kept_and_what_is_broken(tmp_path, monkeypatch, c
     out = capsys.readouterr().out
     assert out.startswith("Mine (none): 3")
     assert out.count("  kept    ") == len(PROMISES)
+    Path("mine.yaml").write_text("model: {class_path: elsewhere.Mine, init_args: {dims: 8}}\n")
+    assert cli.main(["check-model", "mine.yaml"]) == 2
+    told = capsys.readouterr().err
+    assert "elsewhere.Mine cannot be made: " in told
+    assert told.count("\n") == 1
     source += "\n    def encode(self, source, lengths):\n        return super().encode(source, lengths * 0 + 1)\n"
     Path("worse.py").write_text(source)
     Path("mine.yaml").write_text("model: {class_path: worse.Mine, init_args: {dim: 8, hidden_dim: 8}}\n")
@@ -162,7 +167,7 @@ def test_the_verb_tells_what_is_kept_and_what_is_broken(tmp_path, monkeypatch, c
     told = capsys.readouterr()
     assert "BROKEN  Each source word can change the logits" in told.out
     assert "another word at position 1 changes nothing" in told.out
-    assert told.err.startswith("lit-nmt: mine.yaml: breaks 3 of 11 promises: ")
+    assert "of 11 promises: Each source word can change the logits; The loss and its gradients" in told.err
 
 
 def test_reading_backwards_is_reading_the_reversed_sentence():
