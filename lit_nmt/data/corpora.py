@@ -29,7 +29,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "download": ("address", "sha256"),
     "mtdata": ("file", "identifiers"),
     "sacrebleu": ("file", "test_set"),
-    "synthetic": ("pairs", "seed"),
+    "synthetic": ("pairs", "seed", "bins"),
     "holdout": ("of", "pairs", "bins"),
     "inline": ("sentences",),
 }
@@ -60,7 +60,8 @@ class SplitConfig:
         pairs: `synthetic`: how many pairs to make; `holdout`: how many to take.
         seed: `synthetic`: the seed of the text.
         of: `holdout`: the split from which pairs are taken, and which loses them.
-        bins: `holdout`: ranges `[low, high]` of source words to take equally many from.
+        bins: ranges `[low, high]` of source words. `holdout`: take equally many from each. `synthetic`: make equally
+            many of each; one that is named twice counts twice.
         sentences: `inline`: the text itself, each sentence in every language, as `{en: ..., de: ...}`.
         limit: Keep this many pairs of the split: those with the smallest digests, so 1,000 lie within 3,000.
     """

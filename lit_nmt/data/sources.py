@@ -27,7 +27,7 @@ def locate(config: CorpusConfig, name: str, progress: bool = True) -> ParallelTe
     if split.kind == "synthetic":
         from lit_nmt.data import synthetic
 
-        return ParallelList(synthetic.generate(split.seed, name, split.pairs or 0))
+        return ParallelList(synthetic.generate(split.seed, name, split.pairs or 0, split.bins or synthetic.LENGTHS))
     if split.kind == "inline":
         return ParallelList([(sentence[config.source], sentence[config.target]) for sentence in split.sentences])
     files = local_files(config, name)
