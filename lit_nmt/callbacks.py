@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from torch import Tensor
 from torchmetrics import Metric
@@ -159,7 +160,9 @@ class Checkpoints(Callback):
         for path in found:
             try:
                 torch.load(path, weights_only=True, map_location="cpu")
-            except DAMAGED as error:
+            except (*DAMAGED, FileNotFoundError) as error:
+                if getattr(rank_zero_only, "rank", 0):
+                    continue  # the first process sets it aside, maybe before this one has read it
                 reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 aside = path.with_name(f"{path.name}.damaged")
                 path.replace(aside)
