@@ -62,6 +62,21 @@ class PowerCutError(Exception):
     pass
 
 
+def run_until(stop_before: int, error: type[BaseException], workplace: Path, name: str, monkeypatch) -> None:
+    """Trains until `error` is raised before a batch."""
+    original = callbacks.SeedEachStep.on_train_batch_start
+
+    def stop(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx == stop_before:
+            raise error
+        original(self, trainer, pl_module, batch, batch_idx)
+
+    monkeypatch.setattr(callbacks.SeedEachStep, "on_train_batch_start", stop)
+    with pytest.raises(error):
+        run(workplace, name)
+    monkeypatch.undo()
+
+
 def weights(run_folder: Path) -> dict[str, torch.Tensor]:
     return torch.load(run_folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
 
@@ -90,18 +105,7 @@ def test_a_training_leaves_its_record(whole):
 @pytest.mark.parametrize("stop_before", [1, 5, 13, 19])
 def test_a_training_stopped_anywhere_ends_in_the_same_weights(workplace, whole, stop_before, monkeypatch):
     name = f"stopped-{stop_before}"
-
-    original = callbacks.SeedEachStep.on_train_batch_start
-
-    def stop(self, trainer, pl_module, batch, batch_idx):
-        if batch_idx == stop_before:
-            raise PowerCutError
-        original(self, trainer, pl_module, batch, batch_idx)
-
-    monkeypatch.setattr(callbacks.SeedEachStep, "on_train_batch_start", stop)
-    with pytest.raises(PowerCutError):
-        run(workplace, name)
-    monkeypatch.undo()
+    run_until(stop_before, PowerCutError, workplace, name, monkeypatch)
     resumed = run(workplace, name)
     assert curve(resumed) == curve(whole)
     for key, value in weights(whole).items():
@@ -112,17 +116,7 @@ def test_a_training_stopped_anywhere_ends_in_the_same_weights(workplace, whole, 
 
 
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_is_taken(workplace, whole, monkeypatch, capsys):
-    original = callbacks.SeedEachStep.on_train_batch_start
-
-    def stop(self, trainer, pl_module, batch, batch_idx):
-        if batch_idx == 20:
-            raise PowerCutError
-        original(self, trainer, pl_module, batch, batch_idx)
-
-    monkeypatch.setattr(callbacks.SeedEachStep, "on_train_batch_start", stop)
-    with pytest.raises(PowerCutError):
-        run(workplace, "damaged")
-    monkeypatch.undo()
+    run_until(20, PowerCutError, workplace, "damaged", monkeypatch)
     last = workplace / "damaged/checkpoints/last.ckpt"
     last.write_bytes(last.read_bytes()[:-1000])
     resumed = run(workplace, "damaged")
@@ -133,17 +127,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_is_taken(workplace, 
 
 
 def test_ctrl_c_stops_a_training_that_then_goes_on(workplace, whole, monkeypatch):
-    original = callbacks.SeedEachStep.on_train_batch_start
-
-    def stop(self, trainer, pl_module, batch, batch_idx):
-        if batch_idx == 10:
-            raise KeyboardInterrupt
-        original(self, trainer, pl_module, batch, batch_idx)
-
-    monkeypatch.setattr(callbacks.SeedEachStep, "on_train_batch_start", stop)
-    with pytest.raises(KeyboardInterrupt):
-        run(workplace, "interrupted")
-    monkeypatch.undo()
+    run_until(10, KeyboardInterrupt, workplace, "interrupted", monkeypatch)
     assert curve(run(workplace, "interrupted")) == curve(whole)
 
 
