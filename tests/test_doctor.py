@@ -45,6 +45,7 @@ def test_text_that_is_here_and_corpora_that_are_prepared(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LIT_NMT_CORPORA", raising=False)
     shutil.copytree(ROOT / "experiments/corpora", "experiments/corpora")
     for name in ("iwslt14-de-en", "europarl-en-fr"):
         assert f"  {name:<18} its text is not here: " in told(capsys)
