@@ -103,6 +103,21 @@ class SplitConfig:
             if len(low_high) != 2 or low_high[0] > low_high[1]:
                 raise UserError(f"{where}.bins: {low_high} found, [low, high] in source words expected")
 
+    def identity(self, sides: tuple[str, str]) -> dict[str, Any]:
+        """What decides the text of two of its languages: the keys of its kind, for their digest.
+
+        Text is told by its name and checksum, wherever it lies.
+        """
+        content = {name: getattr(self, name) for name in ("kind", "limit", *_KEYS[self.kind])}
+        content.pop("address", None)
+        if "file" in content:
+            content["file"] = PurePosixPath(self.file).name
+        if "sha256" in content:
+            content["sha256"] = {side: self.sha256.get(side) for side in sides}
+        if "sentences" in content:
+            content["sentences"] = [[sentence[side] for side in sides] for sentence in self.sentences]
+        return content
+
 
 @dataclass
 class SubwordsConfig:
@@ -224,12 +239,7 @@ class CorpusConfig:
         content = self.as_dict()
         for key in ("folder", "obtain", "redistribute", "languages"):
             del content[key]
-        for split in content["splits"].values():
-            # Text is told by its name and checksum, wherever it lies.
-            split["file"] = PurePosixPath(split["file"]).name
-            del split["address"]
-            split["sha256"] = {side: split["sha256"].get(side) for side in (self.source, self.target)}
-            split["sentences"] = [[sentence[self.source], sentence[self.target]] for sentence in split["sentences"]]
+        content["splits"] = {name: split.identity((self.source, self.target)) for name, split in self.splits.items()}
         return digest(content)
 
 
