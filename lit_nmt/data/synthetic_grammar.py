@@ -127,9 +127,9 @@ class Sentence:
         return options[int(self._draw() * len(options))]
 
     def _pick_skewed(self, options: Sequence[T]) -> T:
-        """Early options more often: the k-th of n with a chance of (sqrt(k) - sqrt(k-1)) / sqrt(n)."""
+        """Early options more often: one of the first k of n with a chance of the cube root of k / n."""
         number = self._draw()
-        return options[int(number * number * len(options))]
+        return options[int(number * number * number * len(options))]
 
     def _phrase(self, depth: int, role: int = _HEAD, reserve: int = 0) -> Phrase:
         """A new phrase of one word (a name) or two, leaving `reserve` words of the room."""
