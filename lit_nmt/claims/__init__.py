@@ -19,7 +19,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from lit_nmt.claims.length import fixed_vector_bottleneck
+from lit_nmt.claims.data import transformers_need_more_data
+from lit_nmt.claims.length import (
+    attention_carries_to_untrained_lengths,
+    fixed_vector_bottleneck,
+    transformer_learns_long_sentences,
+)
 from lit_nmt.claims.speed import constant_time, recurrence_is_slower_to_train
 from lit_nmt.claims.verdicts import Claim, Decision, Tables
 from lit_nmt.configuration import suggestion
@@ -30,8 +35,11 @@ if TYPE_CHECKING:
 
 CLAIMS: dict[str, Claim] = {
     "fixed-vector-bottleneck": fixed_vector_bottleneck,
+    "attention-carries-to-untrained-lengths": attention_carries_to_untrained_lengths,
     "recurrence-is-slower-to-train": recurrence_is_slower_to_train,
     "constant-time": constant_time,
+    "transformers-need-more-data": transformers_need_more_data,
+    "transformer-learns-long-sentences": transformer_learns_long_sentences,
 }
 """The claims by their names in a study's YAML; the docstring of each is what a report prints about it."""
 

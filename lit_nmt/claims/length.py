@@ -1,16 +1,28 @@
-"""Claims about sentence length: who falls behind on long sentences."""
+"""Claims about sentence length: who falls behind on long sentences, and who carries on past those trained on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, table, undecided
-from lit_nmt.evaluation import ALL, cells
-from lit_nmt.intervals import Interval, nested_interval, seeds_note
-from lit_nmt.metrics import SEED
+from lit_nmt.claims.contrasts import (
+    TINY,
+    Contrast,
+    bounds,
+    contrast,
+    length_bins,
+    primary_cells,
+    seeds_in_words,
+    slope_weights,
+    spoken,
+)
+from lit_nmt.claims.verdicts import Decision, Finding, Settings, Tables, decide, undecided
+from lit_nmt.errors import UserError
+from lit_nmt.evaluation import ALL, Cell
+from lit_nmt.intervals import Interval
 from lit_nmt.studies import POOLED
 
 if TYPE_CHECKING:
@@ -28,107 +40,203 @@ def fixed_vector_bottleneck(study: Study, tables: Tables, settings: Settings) ->
     over seeds (t, on the slopes of seeds that both models have) with sentences resampled within each bin.
 
     Supported where the whole interval lies below -`smallest_effect` (per source word), refuted where it lies
-    above. Inconclusive, whatever the slope, where the model without attention does not reach `floor` of the
-    other's BLEU in the bin named beforehand (in any bin, if none is named): its curve is flat because it
-    has learned little at any length. Likewise with a single seed, or fewer than two bins.
+    above. Inconclusive, whatever the slope, where one of the two does not reach `floor` of the other's BLEU in
+    the bin named beforehand (in any bin, if none is named): its curve is flat because it has learned little at
+    any length. Likewise where neither reaches 5 BLEU there, with a single seed, or with fewer than two bins.
 
-    Settings: `without`, `with` (models' names), `floor` (share, default 0.5), `floor_bin` ("low-high").
+    Settings: `without`, `with` (models' names), `floor` (share, default 0.5), `floor_bin` ("low-high", or
+    several, of which the first that is there counts), and those of `slopes`.
     """
-    statistic = "slope of log(BLEU without / with attention) per source word"
-    paper = "Bahdanau et al. 2015, arXiv:1409.0473, Figure 2"
-    without, attention = settings.get("without", "seq2seq"), settings.get("with", "attention-seq2seq")
-    primary, case = study.primary, study.primary.case
-    sentences = table(tables, "sentences")
-    if len(sentences):
-        sentences = sentences[
-            sentences["model"].isin([without, attention]) & (sentences["decoding"] == primary.decoding)
-        ]
+    arms = settings.get("without", "seq2seq"), settings.get("with", "attention-seq2seq")
+    smallest = float(settings["smallest_effect"])
+    return slopes(
+        study,
+        tables,
+        settings,
+        arms,
+        "slope of log(BLEU without / with attention) per source word",
+        "Bahdanau et al. 2015, arXiv:1409.0473, Figure 2",
+        lambda slope: decide(-slope.high, -slope.low, smallest),
+    )
+
+
+def transformer_learns_long_sentences(study: Study, tables: Tables, settings: Settings) -> list[Finding]:
+    """The Transformer learns long sentences well: as well, against short ones, as recurrence with attention does.
+
+    Source: Vaswani et al. 2017, section 4: any two words are one step apart, which should make dependencies over
+    a distance easier to learn. Against it Tang et al. 2018 (arXiv:1808.08946), who find no such advantage.
+
+    Statistic: the slope of log(BLEU Transformer / BLEU attention seq2seq) against source words, as in
+    `fixed_vector_bottleneck`, over bins of lengths that were trained on.
+
+    Supported where the whole interval lies above -`smallest_effect` (the smallest decline of interest, per
+    source word), refuted where it lies below. Inconclusive, whatever the slope, where either model does not
+    reach `floor` of the other's BLEU, as there.
+
+    Settings: `transformer`, `recurrent` (models' names), `longest` (source words of the longest bin; default no
+    bound), `floor`, `floor_bin`, and those of `slopes`.
+    """
+    arms = settings.get("transformer", "transformer"), settings.get("recurrent", "attention-seq2seq")
+    smallest = float(settings["smallest_effect"])
+    return slopes(
+        study,
+        tables,
+        settings,
+        arms,
+        "slope of log(BLEU Transformer / attention seq2seq) per source word",
+        "Vaswani et al. 2017, arXiv:1706.03762, section 4",
+        lambda slope: decide(slope.low, slope.high, -smallest),
+    )
+
+
+def slopes(
+    study: Study,
+    tables: Tables,
+    settings: Settings,
+    arms: tuple[str, str],
+    statistic: str,
+    paper: str,
+    decision: Callable[[Interval], Decision],
+) -> list[Finding]:
+    """The slope of log(BLEU of the first arm / of the second) over source words, a finding a corpus.
+
+    Settings: `over` (a list of "bins", the default, and "test sets", for test sets that differ in length), `longest`
+    (source words), `beside` (further pairs of models, as [[seq2seq-wide, attention-seq2seq]], whose slopes are told
+    in the evidence as exploratory).
+    """
     found = []
-    for corpus, rows in sentences.groupby("corpus", observed=True) if len(sentences) else []:
-        parts = [
-            cell
-            for cell in cells(rows, study.bins, pooled=primary.test_set == POOLED)
-            if cell.test_set == primary.test_set and cell.bin != ALL
-        ]
-        part = f"{corpus}, {primary.test_set}, {primary.decoding}"
-        arms = [cell.seeds(model) for cell in parts[:1] for model in (without, attention)]
-        common = sorted(arms[0].keys() & arms[1].keys()) if arms else []
-        if len(parts) < 2 or not common:
-            reason = f"{len(parts)} length bins, {len(common)} seeds that both models have; two bins needed"
-            found.append(undecided(part, statistic, paper, reason))
+    for corpus, cells in primary_cells(study, tables, arms).items():
+        for over in settings.get("over", ["bins"]):
+            parts = _parts(study, cells, over, settings.get("longest", math.inf))
+            labels = [cell.bin if over == "bins" else cell.test_set for cell in parts]
+            where = study.primary.test_set if over == "bins" else f"over {over}"
+            part = f"{corpus}, {where}, {study.primary.decoding}"
+            measured = contrast([(cell, cell) for cell in parts], arms, study.primary.case, labels=labels)
+            if measured is None or len(parts) < 2:
+                seeds = len(measured.seeds) if measured else 0
+                reason = f"{len(parts)} parts, {seeds} seeds that both models have; two parts needed"
+                found.append(undecided(part, statistic, paper, reason))
+                continue
+            slope = measured.log_ratio(slope_weights(measured.words, measured.sizes))
+            reasons = measured.reasons(settings)
+            notes = [*reasons, *_notes(measured)]
+            for pair in settings.get("beside", []):
+                cells_beside = primary_cells(study, tables, pair).get(corpus, [])
+                others = _parts(study, cells_beside, over, settings.get("longest", math.inf))
+                beside = contrast([(cell, cell) for cell in others], tuple(pair), study.primary.case)
+                notes += [_beside(beside)] if beside else []
+            found.append(
+                Finding(
+                    part=part,
+                    verdict="inconclusive" if reasons else decision(slope),
+                    statistic=statistic,
+                    value=slope.value,
+                    low=slope.low,
+                    high=slope.high,
+                    paper=paper,
+                    evidence="; ".join(notes) + " (sentences.parquet, scores.csv)",
+                )
+            )
+    return found or [undecided("", statistic, paper, f"no translations by {arms[0]} and {arms[1]}")]
+
+
+def _parts(study: Study, cells: Sequence[Cell], over: str, longest: float) -> list[Cell]:
+    """The parts of a text that differ in length, from the shortest: bins, or whole test sets."""
+    if over == "bins":
+        return [cell for cell in length_bins(study, cells) if bounds(cell.bin)[1] <= longest]
+    if over != "test sets":
+        raise UserError(f"{study.path}: claims: over: found {over!r}, expected bins or test sets")
+    whole = [cell for cell in cells if cell.bin == ALL and cell.test_set != POOLED]
+    return sorted(whole, key=lambda cell: float(cell.source_words.mean()))
+
+
+def _notes(measured: Contrast) -> list[str]:
+    first, second = measured.arms
+    kept = measured.means[-1] / np.maximum(measured.means[0], TINY)
+    gap = measured.difference(10 * slope_weights(measured.words, measured.sizes))
+    return [
+        measured.curve(),
+        f"longest part over shortest: {kept[0]:.2f} {first}, {kept[1]:.2f} {second}",
+        f"BLEU of {first} less {second} changes by {spoken(gap)} per 10 words (exploratory)",
+        seeds_in_words(measured),
+    ]
+
+
+def _beside(measured: Contrast) -> str:
+    slope = measured.log_ratio(slope_weights(measured.words, measured.sizes))
+    level = measured.difference(measured.sizes / measured.sizes.sum())
+    first, second = measured.arms
+    return (
+        f"beside it (exploratory) {first} / {second}: slope {spoken(slope, 4)}, mean difference "
+        f"{spoken(level, 1)} BLEU, {seeds_in_words(measured)}"
+    )
+
+
+def attention_carries_to_untrained_lengths(study: Study, tables: Tables, settings: Settings) -> list[Finding]:
+    """With attention, what was learned on short sentences carries to longer ones than were trained on.
+
+    Source: Bahdanau et al. 2015, Figure 2, who train on at most 30 and at most 50 words. Of the Transformer,
+    whose positions beyond the trained ones are new, Neishi & Yoshinaga 2019 and Varis & Bojar 2021
+    (arXiv:2109.07276) find the opposite; so it is judged beside attention seq2seq, a part a model.
+
+    Statistic: the share of BLEU that is kept beyond the cap. In each length bin BLEU of the model trained up to
+    the lower cap is divided by that of the same model trained up to the higher one; the mean of the bins
+    between the caps, which only the second was trained on, over the mean of those within both (geometric means,
+    weighted by sentences). So 1 is no loss, and what else differs between the two trainings cancels. Interval
+    over seeds and sentences, as in `fixed_vector_bottleneck`, on the logarithm.
+
+    Supported where the whole interval lies above `smallest_effect` (a share, as 0.9), refuted where it lies
+    below. Inconclusive where an arm does not reach `floor` of the best BLEU of the study in a bin within both
+    caps: who knows nothing has nothing to lose.
+
+    Settings: `caps` (corpora and the source words that they were trained up to, as {town-max30: 30, town-max50:
+    50}), `models` (names, default all of the study), `floor`, `floor_bin`.
+    """
+    statistic = "share of BLEU kept beyond the trained lengths"
+    paper = "Bahdanau et al. 2015, arXiv:1409.0473, Figure 2"
+    caps = {str(name): int(cap) for name, cap in settings.get("caps", {}).items()}
+    models = [str(name) for name in settings.get("models", getattr(study, "models", []))]
+    found = primary_cells(study, tables, models)
+    if len(caps) != 2 or not caps.keys() <= found.keys():
+        return [undecided("", statistic, paper, f"no translations of two corpora with caps ({', '.join(caps)})")]
+    (short, low), (long, high) = sorted(caps.items(), key=lambda item: item[1])
+    parts = list(zip(length_bins(study, found[short]), length_bins(study, found[long]), strict=False))
+    lowest, highest = (np.array([bounds(a.bin)[end] for a, _ in parts]) for end in (0, 1))
+    within, beyond = highest <= low, (lowest > low) & (highest <= high)
+    case = study.primary.case
+    measured = {
+        model: contrast(parts, (model, model), case, (f"trained up to {low} words", f"up to {high}"))
+        for model in models
+    }
+    best = np.max([each.means.max(axis=1) for each in measured.values() if each] or [[]], axis=0)
+    judged = []
+    for model, own in measured.items():
+        part = f"{model}, {study.primary.test_set}, {study.primary.decoding}"
+        if own is None or not within.any() or not beyond.any():
+            reason = f"{within.sum()} bins within {low} words, {beyond.sum()} from there to {high}; one each needed"
+            judged.append(undecided(part, statistic, paper, reason))
             continue
-        # (bins, arms, seeds) and (bins, arms, seeds, resamples); each bin draws its own resamples
-        places = np.array([[arm[seed] for seed in common] for arm in arms])
-        bleu = np.stack([cell.bleu(case)[places] for cell in parts])
-        resampled = np.stack(
-            [cell.resampled_bleu(seed=(SEED, number))[case][places] for number, cell in enumerate(parts)]
+        inner, outer = np.where(within, own.sizes, 0), np.where(beyond, own.sizes, 0)
+        kept = own.log_ratio(outer / outer.sum() - inner / inner.sum())
+        share = Interval(*(math.exp(number) for number in kept[:3]))
+        reasons = own.reasons(
+            settings, [label for label, inside in zip(own.labels, within, strict=True) if inside], best
         )
-        words = np.array([cell.source_words.mean() for cell in parts])
-        sizes = np.array([len(cell.source_words) for cell in parts])
-        slope = slope_over_bins(words, sizes, log_ratio(bleu), log_ratio(resampled))
-        gap = slope_over_bins(words, sizes, bleu[:, 1] - bleu[:, 0], resampled[:, 1] - resampled[:, 0])
-        means = bleu.mean(axis=2)
-        reasons = _floor(settings, [cell.bin for cell in parts], means)
-        reasons += ["one seed, so the spread over seeds is unknown"] if len(common) == 1 else []
-        reasons += ["a bin scores 0 BLEU, which has no logarithm"] if (bleu <= 0).any() else []
-        curve = ", ".join(f"{cell.bin} {low:.1f} / {high:.1f}" for cell, (low, high) in zip(parts, means, strict=True))
-        notes = [
-            *reasons,
-            f"BLEU without / with attention at {curve} words",
-            f"longest bin over shortest: {means[-1, 0] / max(means[0, 0], TINY):.2f} without, "
-            f"{means[-1, 1] / max(means[0, 1], TINY):.2f} with",
-            f"the difference grows by {10 * gap.value:.2f} [{10 * gap.low:.2f}, {10 * gap.high:.2f}] BLEU "
-            "per 10 words (exploratory)",
-            seeds_note(len(common)) or f"{len(common)} seeds",
-        ]
-        decided = decide(-slope.high, -slope.low, float(settings["smallest_effect"]))
-        found.append(
+        notes = [*reasons, own.curve(), seeds_in_words(own)]
+        past = np.where(lowest > low, own.sizes, 0)
+        if np.count_nonzero(past) > 1:
+            further = spoken(own.log_ratio(slope_weights(own.words, past)), 4)
+            notes.append(f"log of their ratio past {low} words changes by {further} per word (exploratory)")
+        judged.append(
             Finding(
                 part=part,
-                verdict="inconclusive" if reasons else decided,
+                verdict="inconclusive" if reasons else decide(share.low, share.high, settings["smallest_effect"]),
                 statistic=statistic,
-                value=slope.value,
-                low=slope.low,
-                high=slope.high,
+                value=share.value,
+                low=share.low,
+                high=share.high,
                 paper=paper,
                 evidence="; ".join(notes) + " (sentences.parquet, scores.csv)",
             )
         )
-    return found or [undecided("", statistic, paper, f"no translations by {without} and {attention}")]
-
-
-TINY = 0.01
-"""BLEU below which a logarithm is cut off; a resample may match nothing."""
-
-
-def log_ratio(bleu: np.ndarray) -> np.ndarray:
-    """log(first arm / second arm) of BLEU (bins, 2 arms, ...)."""
-    logarithms = np.log(np.maximum(bleu, TINY))
-    return logarithms[:, 0] - logarithms[:, 1]
-
-
-def slope_over_bins(words: np.ndarray, sizes: np.ndarray, values: np.ndarray, resampled: np.ndarray) -> Interval:
-    """The least-squares slope of a contrast against length, over seeds and sentences.
-
-    Args:
-        words: (bins,) mean source words.
-        sizes: (bins,) sentences, the weights.
-        values: (bins, seeds).
-        resampled: (bins, seeds, resamples).
-    """
-    centred = words - np.average(words, weights=sizes)
-    weights = sizes * centred / (sizes * centred**2).sum()
-    return nested_interval(weights @ values, np.tensordot(weights, resampled, axes=1))
-
-
-def _floor(settings: Settings, bins: Sequence[str], means: np.ndarray) -> list[str]:
-    """Why the arm without attention is too weak for a verdict, if it is; `means` are (bins, 2 arms)."""
-    floor, named = float(settings.get("floor", 0.5)), settings.get("floor_bin")
-    if named is not None and named not in bins:
-        return [f"the bin named beforehand, {named}, is not among the bins ({', '.join(bins)})"]
-    shares = dict(zip(bins, means[:, 0] / np.maximum(means[:, 1], TINY), strict=True))
-    best = named or max(shares, key=lambda bin: shares[bin])
-    if shares[best] >= floor:
-        return []
-    where = "the bin named beforehand" if named else "any bin; the best"
-    return [f"without attention less than {floor:g} of the other's BLEU in {where}, {best}: {shares[best]:.2f}"]
+    return judged

@@ -1,0 +1,90 @@
+"""Claims about the size of the training text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lit_nmt.claims.contrasts import contrast, primary_cells, seeds_in_words, slope_weights, spoken
+from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, undecided
+from lit_nmt.errors import UserError
+from lit_nmt.evaluation import ALL
+
+if TYPE_CHECKING:
+    from lit_nmt.studies import Study
+
+
+def transformers_need_more_data(study: Study, tables: Tables, settings: Settings) -> list[Finding]:
+    """Transformers need more data than recurrent models with attention.
+
+    Source: common knowledge that Araabi & Monz 2020 (arXiv:2011.02266) start from, and against it what they find:
+    tuned for small data, the Transformer gains up to 7 BLEU. So each Transformer named is judged, a part each.
+    If the claim holds, the Transformer gains more from every doubling of the text than the other does.
+
+    Statistic: the interaction of log2(sentence pairs) and architecture on BLEU: the least-squares slope of BLEU
+    Transformer less BLEU attention seq2seq against log2 of the pairs, all sizes alike. Interval over seeds (t, on
+    the slopes of seeds that both have at every size), with the test sentences resampled, alike at every size.
+
+    Supported where the whole interval lies above `smallest_effect` (BLEU per doubling), refuted where it lies
+    below. Inconclusive where an arm does not reach `floor` of the other's BLEU at the largest size. What the two
+    score at the smallest stands in the evidence: more gained may also be a lead that grows.
+
+    Settings: `pairs` (corpora and their training pairs, as {town-1k: 1000, town: 29000}), `transformers` (models'
+    names, default [transformer]), `recurrent` (default attention-seq2seq), `floor` (share, default 0.5).
+    """
+    statistic = "BLEU that the Transformer gains more per doubling of the pairs"
+    paper = "Araabi & Monz 2020, arXiv:2011.02266"
+    recurrent = settings.get("recurrent", "attention-seq2seq")
+    pairs = sorted(settings.get("pairs", {}).items(), key=lambda item: float(item[1]))
+    if any(float(count) <= 0 for _, count in pairs):
+        raise UserError(f"{study.path}: claims: transformers-need-more-data: pairs: expected numbers above 0")
+    found = []
+    for transformer in settings.get("transformers", ["transformer"]):
+        cells = {
+            corpus: cell
+            for corpus, own in primary_cells(study, tables, [transformer, recurrent]).items()
+            for cell in own
+            if cell.test_set == study.primary.test_set and cell.bin == ALL
+        }
+        sizes = [(corpus, float(count)) for corpus, count in pairs if corpus in cells]
+        part = f"{transformer} against {recurrent}, {study.primary.test_set}, {study.primary.decoding}"
+        measured = contrast(
+            [(cells[corpus], cells[corpus]) for corpus, _ in sizes],
+            (transformer, recurrent),
+            study.primary.case,
+            labels=[f"{count:,.0f} pairs" for _, count in sizes],
+            same_sentences=True,
+        )
+        if measured is None or len(sizes) < len(pairs) or len(sizes) < 2:
+            reason = f"{len(sizes)} of {len(pairs)} sizes translated by both models with a common seed; all are needed"
+            found.append(undecided(part, statistic, paper, reason))
+            continue
+        doublings = np.log2([count for _, count in sizes])
+        weights = slope_weights(doublings, np.ones(len(sizes)))
+        gain = measured.difference(weights)
+        ends = [measured.difference(np.eye(len(sizes))[place]) for place in (0, -1)]
+        reasons = measured.reasons({**settings, "floor_bin": measured.labels[-1]})
+        notes = [
+            *reasons,
+            measured.curve(),
+            *(
+                f"at {label} {transformer} less {recurrent} is {spoken(end, 1)} BLEU (exploratory)"
+                for label, end in zip((measured.labels[0], measured.labels[-1]), ends, strict=True)
+            ),
+            f"log of their ratio changes by {spoken(measured.log_ratio(weights), 3)} per doubling (exploratory)",
+            seeds_in_words(measured),
+        ]
+        found.append(
+            Finding(
+                part=part,
+                verdict="inconclusive" if reasons else decide(gain.low, gain.high, float(settings["smallest_effect"])),
+                statistic=statistic,
+                value=gain.value,
+                low=gain.low,
+                high=gain.high,
+                paper=paper,
+                evidence="; ".join(notes) + " (sentences.parquet, scores.csv)",
+            )
+        )
+    return found
