@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lit_nmt.data import sources
-from lit_nmt.data.corpora import CORPORA, CorpusConfig, SplitConfig, load_corpus_config
+from lit_nmt.data.corpora import CORPORA, DERIVED, CorpusConfig, SplitConfig, load_corpus_config
 from lit_nmt.data.download import DOWNLOADS, cached
 from lit_nmt.status import cores, is_prepared
 from lit_nmt.studies import DATA
@@ -84,13 +84,13 @@ def _corpora() -> Iterator[str]:
 def _whereabouts(config: CorpusConfig) -> str:
     if is_prepared(config.name, config.digest()):
         return f"prepared, {DATA / config.name}"
-    kinds = {split.kind for split in config.splits.values()} - {"inline", "holdout"}
+    kinds = {split.kind for split in config.splits.values()} - {"inline", *DERIVED}
     if kinds == {"synthetic"}:
         return "embedded, nothing to fetch"
     absent = [
         name
         for name, split in config.splits.items()
-        if split.kind not in ("inline", "holdout", "synthetic")
+        if split.kind not in ("inline", "synthetic", *DERIVED)
         and sources.local_files(config, name) is None
         and not _is_downloaded(config, split)
     ]

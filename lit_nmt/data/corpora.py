@@ -21,7 +21,7 @@ CORPORA = Path("experiments/corpora")
 EXAMPLES = "examples"
 """The split of sentences that may be passed on: translated and shown in every report, and never scored."""
 
-Kind = Literal["files", "download", "mtdata", "sacrebleu", "synthetic", "holdout", "inline"]
+Kind = Literal["files", "download", "mtdata", "sacrebleu", "synthetic", "holdout", "joined", "inline"]
 
 # What each kind of split reads besides `kind` and `limit`; a key of another kind is a mistake.
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -31,8 +31,12 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "sacrebleu": ("file", "test_set"),
     "synthetic": ("pairs", "seed", "bins"),
     "holdout": ("of", "pairs", "bins"),
+    "joined": ("parts", "most", "only", "pairs"),
     "inline": ("sentences",),
 }
+DERIVED = ("holdout", "joined")
+"""The kinds of splits whose text is that of other splits."""
+
 _REQUIRED: dict[str, tuple[str, ...]] = {
     "files": (),
     "download": ("address", "sha256"),
@@ -40,6 +44,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "sacrebleu": ("test_set",),
     "synthetic": ("pairs",),
     "holdout": ("of", "pairs"),
+    "joined": ("parts", "most"),
     "inline": ("sentences",),
 }
 
@@ -57,7 +62,8 @@ class SplitConfig:
         sha256: `download`: the checksum of the file of each language.
         identifiers: `mtdata`: data sets by mtdata's names, one after another.
         test_set: `sacrebleu`: the test set's name, as `wmt14/full`.
-        pairs: `synthetic`: how many pairs to make; `holdout`: how many to take.
+        pairs: `synthetic`: how many pairs to make; `holdout`: how many to take; `joined`: how many to make, in as many
+            rounds over the sentences as that takes, null for one round.
         seed: `synthetic`: the seed of the text.
         of: `holdout`: the split from which pairs are taken, and which loses them.
         bins: ranges `[low, high]` of source words. `holdout`: take equally many from each. `synthetic`: make equally
@@ -76,6 +82,9 @@ class SplitConfig:
     seed: int = 0
     of: str = ""
     bins: list[list[int]] = field(default_factory=list)
+    parts: list[str] | None = None
+    most: int | None = None
+    only: int | None = None
     sentences: list[dict[str, str]] = field(default_factory=list)
     limit: int | None = None
 
@@ -95,10 +104,12 @@ class SplitConfig:
         for name in _REQUIRED[self.kind]:
             if not getattr(self, name):
                 raise UserError(f"{where}.{name}: missing; kind {self.kind!r} needs it")
-        for name in ("pairs", "limit"):
+        for name in ("pairs", "most", "only", "limit"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{where}.{name}: {value} found, at least 1 expected")
+        if self.only is not None and self.most is not None and self.only > self.most:
+            raise UserError(f"{where}.only: {self.only} found, at most {self.most} expected, as many as are joined")
         for low_high in self.bins:
             if len(low_high) != 2 or low_high[0] > low_high[1]:
                 raise UserError(f"{where}.bins: {low_high} found, [low, high] in source words expected")
@@ -211,8 +222,14 @@ class CorpusConfig:
                     f"{place}.kind: {split.kind!r} found, 'inline' expected: {EXAMPLES} are shown in reports that are "
                     "passed on; give another name to a test set"
                 )
-            if split.kind == "holdout" and (split.of not in self.splits or self.splits[split.of].kind == "holdout"):
+            if split.kind == "holdout" and (split.of in self.parts or not self._has_text(split.of)):
                 raise UserError(f"{place}.of: {split.of!r} is no split of this corpus with text of its own")
+            for part in split.parts or []:
+                if part in ("train", "validation", EXAMPLES) or not self._has_text(part):
+                    raise UserError(
+                        f"{place}.parts: {part!r} found; expected splits with text of their own, which serve for "
+                        "nothing else"
+                    )
             for side in (self.source, self.target):
                 if split.kind == "download" and side not in split.sha256:
                     raise UserError(f"{place}.sha256: no checksum for language {side!r}")
@@ -226,9 +243,22 @@ class CorpusConfig:
         return self.folder or self.name
 
     @property
+    def parts(self) -> set[str]:
+        """The splits that others are joined of."""
+        return {part for split in self.splits.values() for part in split.parts or []}
+
+    @property
+    def prepared(self) -> list[str]:
+        """The splits that are prepared, in the order of the YAML: all but those that others are joined of."""
+        return [name for name in self.splits if name not in self.parts]
+
+    @property
     def test_sets(self) -> list[str]:
         """The splits that are translated and scored, in the order of the YAML."""
-        return test_sets_among(self.splits)
+        return test_sets_among(self.prepared)
+
+    def _has_text(self, name: str) -> bool:
+        return name in self.splits and self.splits[name].kind not in DERIVED
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration in plain types: what stands under `data.corpus` in a YAML."""

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from lit_nmt.data import sources
 from lit_nmt.data.corpora import CorpusConfig
+from lit_nmt.data.joining import ParallelJoined
 from lit_nmt.data.prepared import MANIFEST, PREPARED, PreparedCorpus
 from lit_nmt.data.selection import REASONS, Scan, Selection, judge, scan, select, smallest
 from lit_nmt.data.subwords import Subwords, train_subwords
@@ -116,11 +117,13 @@ def _write(config: CorpusConfig, folder: Path, progress: bool) -> None:
         for name, text in texts.items()
         if isinstance(text, ParallelFiles)
     }
-    scans = {name: scan(_shown(text, f"read {name}", None, progress)) for name, text in texts.items()}
+    scans = {
+        name: scan(_shown(texts[name], f"read {name}", None, progress)) for name in config.prepared if name in texts
+    }
     selections = select(config, scans)
     subwords = _train(config, texts["train"], scans["train"], selections["train"], folder, progress)
     splits = {}
-    for name in config.splits:
+    for name in config.prepared:
         selection = selections[name]
         rows = _rows(texts[selection.origin], selection.rows)
         shown = _shown(rows, f"encode {name}", len(selection.rows), progress)
@@ -130,6 +133,9 @@ def _write(config: CorpusConfig, folder: Path, progress: bool) -> None:
         if empty:
             dropped["empty"] = dropped.get("empty", 0) + empty
         splits[name] = {**written, "read": len(scans[selection.origin]), "dropped": dropped}
+        text = texts[selection.origin]
+        if isinstance(text, ParallelJoined):
+            splits[name]["joined"] = {"sentences": text.sentences, "dropped": text.dropped}
         if name != "train":
             splits[name]["outside_filters"] = _outside_filters(config, scans[selection.origin], selection)
     write_json(

@@ -52,7 +52,8 @@ class Selection:
     dropped: dict[str, int]
 
 
-def _digest(text: str) -> int:
+def digest_of(text: str) -> int:
+    """64 bits that stand for a text, the same on every machine."""
     return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
 
 
@@ -64,8 +65,8 @@ def scan(pairs: Iterable[tuple[str, str]]) -> Scan:
         words = source.split()
         source_words.append(len(words))
         target_words.append(len(target.split()))
-        source_digests.append(_digest(" ".join(words)))
-        pair_digests.append(_digest(f"{source}\n{target}"))
+        source_digests.append(digest_of(" ".join(words)))
+        pair_digests.append(digest_of(f"{source}\n{target}"))
         identical.append(source == target)
     return Scan(
         np.frombuffer(source_words, np.int32),
@@ -109,11 +110,7 @@ def hold_out(text: Scan, free: np.ndarray, pairs: int, bins: list[list[int]], wh
     Raises:
         UserError: A range, or the text, has fewer different source sentences.
     """
-    # Smallest digests first, and of several translations of a sentence the one of smallest digest: the order of
-    # the lines decides nothing.
-    rows = np.flatnonzero(free)
-    rows = rows[np.lexsort((text.pair_digests[rows], text.source_digests[rows]))]
-    rows = rows[np.unique(text.source_digests[rows], return_index=True)[1]]
+    rows = distinct(text, np.flatnonzero(free))
     taken = []
     for place, (low, high) in enumerate(bins or [[1, np.iinfo(np.int32).max]]):
         words = text.source_words[rows]
@@ -128,6 +125,15 @@ def hold_out(text: Scan, free: np.ndarray, pairs: int, bins: list[list[int]], wh
             )
         taken.append(within[:wanted])
     return np.sort(np.concatenate(taken))
+
+
+def distinct(text: Scan, rows: np.ndarray) -> np.ndarray:
+    """Of these rows each source sentence once, by ascending digest, so that the order of the lines decides nothing.
+
+    Of several translations of a sentence it is the one of smallest digest.
+    """
+    rows = rows[np.lexsort((text.pair_digests[rows], text.source_digests[rows]))]
+    return rows[np.unique(text.source_digests[rows], return_index=True)[1]]
 
 
 def smallest(digests: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
@@ -162,7 +168,8 @@ def select(config: CorpusConfig, texts: Mapping[str, Scan]) -> dict[str, Selecti
             sentences_held_out[split.of].append(text.source_digests[rows])
 
     selected: dict[str, Selection] = {}
-    for name, split in config.splits.items():
+    for name in config.prepared:
+        split = config.splits[name]
         if name == "train":
             continue
         if name in held_out:
@@ -179,7 +186,8 @@ def select(config: CorpusConfig, texts: Mapping[str, Scan]) -> dict[str, Selecti
     if config.filters.drop_held_out:
         excluded += [texts[entry.origin].source_digests[entry.rows] for entry in selected.values()]
     verdict[(verdict == 0) & _within(text.source_digests, excluded)] = _CODE["held_out"]
-    if config.filters.drop_duplicates:
+    # A joined split has each sentence once a round; one that stands alone again in another round is meant to.
+    if config.filters.drop_duplicates and config.splits["train"].kind != "joined":
         rows = np.flatnonzero(verdict == 0)
         first = np.unique(text.pair_digests[rows], return_index=True)[1]
         repeated = np.ones(len(rows), bool)

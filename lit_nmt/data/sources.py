@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from itertools import chain
 from pathlib import Path
 
 from lit_nmt.data import catalogues
-from lit_nmt.data.corpora import CorpusConfig, SplitConfig
+from lit_nmt.data.corpora import DERIVED, CorpusConfig, SplitConfig
+from lit_nmt.data.joining import join
 from lit_nmt.data.download import DOWNLOADS, download, file_name
+from lit_nmt.data.selection import scan
 from lit_nmt.data.text import ParallelFiles, ParallelList, ParallelText
 from lit_nmt.errors import UserError
 from lit_nmt.files import file_digest
@@ -18,12 +21,16 @@ MIRROR = "LIT_NMT_CORPORA"
 def locate(config: CorpusConfig, name: str, progress: bool = True) -> ParallelText:
     """The text of a split, fetched where it is not here yet; of a holdout, the text that it is taken from.
 
+    A joined training split has no sentence that another split has, be it joined or not.
+
     Raises:
         UserError: It is not here and cannot be had, or has another checksum than the corpus says.
     """
     split = config.splits[name]
     if split.kind == "holdout":
         return locate(config, split.of, progress)
+    if split.kind == "joined":
+        return _join(config, name, progress)
     if split.kind == "synthetic":
         from lit_nmt.data import synthetic
 
@@ -55,6 +62,23 @@ def locate(config: CorpusConfig, name: str, progress: bool = True) -> ParallelTe
         for language in (config.source, config.target)
     )
     return ParallelFiles([(source, target)])
+
+
+def _join(config: CorpusConfig, name: str, progress: bool) -> ParallelText:
+    split = config.splits[name]
+    apart: list[str] = []
+    if name == "train":
+        others = [other for other in config.splits.values() if other is not split]
+        apart = [part for other in others for part in other.parts or []]
+        apart += [other for other in config.prepared if config.splits[other].kind not in DERIVED]
+    return join(
+        chain.from_iterable(locate(config, part, progress) for part in split.parts or []),
+        most=split.most or 1,
+        pairs=split.pairs,
+        only=split.only,
+        held_out=[scan(locate(config, other, progress)).source_digests for other in dict.fromkeys(apart)],
+        where=f"corpus {config.name}.splits.{name}",
+    )
 
 
 def local_files(config: CorpusConfig, name: str) -> tuple[Path, Path] | None:
