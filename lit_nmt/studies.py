@@ -67,11 +67,25 @@ class ModelEntry:
 
 @dataclass
 class Primary:
-    """The score that the report's main table shows."""
+    """The score that the report's main table shows.
+
+    Attributes:
+        test_set: A test set of the corpora, or `pooled`.
+        decoding: Of the study's.
+        case: Cased or lower-cased.
+        lengths: The test set whose length bins are drawn and judged, default the same: one with equally many sentences
+            of every length shows the long ones better, but its score as a whole is no corpus score.
+    """
 
     test_set: str = POOLED
     decoding: str = "beam5"
     case: Literal["mixed", "lc"] = "mixed"
+    lengths: str = ""
+
+    @property
+    def length_set(self) -> str:
+        """The test set whose length bins are drawn and judged."""
+        return self.lengths or self.test_set
 
 
 @dataclass
@@ -111,11 +125,12 @@ class Tuning:
 
     Attributes:
         note: What was tried, on what, with which budget.
-        trials: By model, the validation BLEU of each trial under its name, as `learning rate 2e-3`.
+        trials: By model, the validation BLEU of each trial under its name, as `learning rate 2e-3`; nothing where
+            settings were taken over without any.
     """
 
     note: str
-    trials: dict[str, dict[str, float]]
+    trials: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -152,6 +167,7 @@ class Study:
         title: As the report's heading.
         question: A paragraph for the report.
         includes: Names of other studies; a study that includes others has nothing of its own.
+        not_judged: Claims that none of the included studies judges yet, a sentence each.
         corpora: By name.
         models: By name.
         seeds: Of every run, where a corpus does not name its own.
@@ -174,6 +190,7 @@ class Study:
     title: str
     question: str = ""
     includes: list[str] = field(default_factory=list)
+    not_judged: list[str] = field(default_factory=list)
     corpora: dict[str, CorpusEntry | None] = field(default_factory=dict)
     models: dict[str, ModelEntry | None] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=list)
@@ -236,9 +253,11 @@ class Study:
             entry = entry or CorpusEntry()
             overrides = {**entry.overrides, "name": name} if entry.base or entry.overrides else None
             configs[name] = load_corpus_config(entry.base or name, overrides)
-        for test_set in self.test_sets:
+        named = [("test_sets", test_set) for test_set in self.test_sets]
+        named += [("primary.lengths", self.primary.lengths)] if self.primary.lengths not in ("", POOLED) else []
+        for key, test_set in named:
             if not any(test_set in config.test_sets for config in configs.values()):
-                raise UserError(f"{self.path}: test_sets: no corpus of this study has {test_set}")
+                raise UserError(f"{self.path}: {key}: no corpus of this study has {test_set}")
         return configs
 
     def corpus_config(self, name: str) -> CorpusConfig:
@@ -366,6 +385,8 @@ def _check(study: Study) -> None:
             if part.includes:
                 raise UserError(f"{path}: includes: {part.name} includes others itself; name those instead")
         return
+    if study.not_judged:
+        raise UserError(f"{path}: not_judged: belongs to a study that includes others")
     for key in ("corpora", "models", "decodings"):
         if not getattr(study, key):
             raise UserError(f"{path}: {key}: nothing there; at least one expected")

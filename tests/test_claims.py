@@ -27,7 +27,7 @@ def study(name, test_set="test", **settings):
         path="trial.yaml",
         claims={name: {"criterion": "as committed", **settings}},
         bins=BINS,
-        primary=SimpleNamespace(test_set=test_set, decoding="beam5", case="mixed"),
+        primary=SimpleNamespace(test_set=test_set, decoding="beam5", case="mixed", length_set=test_set),
     )
 
 

@@ -150,6 +150,10 @@ def test_test_sets_are_the_corpus_s_unless_the_study_chooses(checkout: Path) -> 
     assert run_of(study(test_sets=["test_b"])).test_sets == ["test_b"]
     with pytest.raises(UserError, match=r"test_sets: no corpus .* has test_c"):
         _ = study(test_sets=["test_b", "test_c"]).runs
+    with pytest.raises(UserError, match=r"primary\.lengths: no corpus .* has test_c"):
+        _ = study(primary={"lengths": "test_c"}).runs
+    assert study(primary={"test_set": "test_a"}).primary.length_set == "test_a"
+    assert study(primary={"test_set": "test_a", "lengths": "test_b"}).primary.length_set == "test_b"
 
 
 def test_a_study_may_include_others(checkout: Path) -> None:
@@ -218,6 +222,7 @@ MISTAKES = {
         {"claims": {"speed": {"criterion": "x"}}},
         r'claims\.speed: .*"smallest_effect"',
     ),
+    "claims of other studies": ({"not_judged": ["x"]}, r"not_judged: belongs to a study that includes others"),
     "includes and corpora": ({"includes": ["words-study"]}, r"includes other studies"),
 }
 

@@ -189,15 +189,16 @@ def primary_cells(study: Study, tables: Tables, models: Sequence[str]) -> Mappin
     if not len(sentences):
         return {}
     wanted = sentences["model"].isin(models) & (sentences["decoding"] == study.primary.decoding)
+    pooled = POOLED in (study.primary.test_set, study.primary.length_set)
     found: dict[str, list[Cell]] = {}
-    for cell in cells(sentences[wanted], study.bins, pooled=study.primary.test_set == POOLED):
+    for cell in cells(sentences[wanted], study.bins, pooled):
         found.setdefault(cell.corpus, []).append(cell)
     return found
 
 
 def length_bins(study: Study, found: Sequence[Cell]) -> list[Cell]:
-    """The length bins of the primary test set, from the shortest."""
-    return [cell for cell in found if cell.test_set == study.primary.test_set and cell.bin != ALL]
+    """The length bins that the study judges, from the shortest."""
+    return [cell for cell in found if cell.test_set == study.primary.length_set and cell.bin != ALL]
 
 
 def bounds(label: str) -> tuple[int, int]:

@@ -36,7 +36,7 @@ def fixed_vector_bottleneck(study: Study, tables: Tables, settings: Settings) ->
     If so, the model without attention falls behind the more, the longer the sentence.
 
     Statistic: the slope of log(BLEU without / BLEU with attention) against source words, over length bins at
-    their mean length, weighted by their sentences, on the study's primary test set and decoding. Interval
+    their mean length, weighted by their sentences, on the study's primary decoding of `primary.lengths`. Interval
     over seeds (t, on the slopes of seeds that both models have) with sentences resampled within each bin.
 
     Supported where the whole interval lies below -`smallest_effect` (per source word), refuted where it lies
@@ -109,7 +109,7 @@ def slopes(
         for over in settings.get("over", ["bins"]):
             parts = _parts(study, cells, over, settings.get("longest", math.inf))
             labels = [cell.bin if over == "bins" else cell.test_set for cell in parts]
-            where = study.primary.test_set if over == "bins" else f"over {over}"
+            where = study.primary.length_set if over == "bins" else f"over {over}"
             part = f"{corpus}, {where}, {study.primary.decoding}"
             measured = contrast([(cell, cell) for cell in parts], arms, study.primary.case, labels=labels)
             if measured is None or len(parts) < 2:
@@ -211,7 +211,7 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
     best = np.max([each.means.max(axis=1) for each in measured.values() if each] or [[]], axis=0)
     judged = []
     for model, own in measured.items():
-        part = f"{model}, {study.primary.test_set}, {study.primary.decoding}"
+        part = f"{model}, {study.primary.length_set}, {study.primary.decoding}"
         if own is None or not within.any() or not beyond.any():
             reason = f"{within.sum()} bins within {low} words, {beyond.sum()} from there to {high}; one each needed"
             judged.append(undecided(part, statistic, paper, reason))

@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,19 @@ from lit_nmt.errors import UserError
 from lit_nmt.evaluation import comparison_table, score_table
 from lit_nmt.files import replacing, write_json, write_text
 from lit_nmt.report import words
+from lit_nmt.report.content import Report
 from lit_nmt.report.overview import make_report
 from lit_nmt.report.page import Entry, render_html, render_index, render_markdown
-from lit_nmt.report.tables import Results, add_chrf_intervals, copy_file, read_results, write_table
+from lit_nmt.report.tables import (
+    COLUMNS,
+    Results,
+    add_chrf_intervals,
+    copy_file,
+    read_results,
+    read_table,
+    write_table,
+)
+from lit_nmt.report.whole import make_whole
 from lit_nmt.studies import REPORTS, Study, load_study
 
 PUBLISHED = REPORTS / "published"
@@ -50,16 +61,25 @@ def report(study: str, from_: Path | None = None, shareable: bool = False, publi
             raise UserError(f"{folder}: holds results of the study {known}, not {name}; name that study or folder")
         home = folder.parent if folder.name == "results" else REPORTS / name
         destination = _destination(name, home, shareable, publish)
-        _make(folder, destination, shareable or publish)
+        if read_results(folder).study.get("includes"):
+            for file in ("study.json", "claims.csv"):
+                copy_file(folder / file, destination / "results" / file)
+            _draw(make_whole(read_results(destination / "results")), destination)
+        else:
+            _make(folder, destination, shareable or publish)
     else:
         loaded = load_study(study)
         for part in loaded.parts:
+            if loaded.includes and not _measured(part) and not _scored(part):
+                print(f"lit-nmt: {part.results_folder}: no results yet; {loaded.name} goes without", file=sys.stderr)
+                continue
             _gather(part)
             destination = _destination(part.name, part.report_folder, shareable, publish)
             _make(part.results_folder, destination, shareable or publish)
         if loaded.includes:
             destination = _destination(loaded.name, loaded.report_folder, shareable, publish)
-            _write_parts(loaded, destination)
+            _gather_parts(loaded, destination)
+            _draw(make_whole(read_results(destination / "results")), destination)
     # What is published changes only when something is published.
     for top in [REPORTS, *([PUBLISHED] if PUBLISHED in destination.parents else [])]:
         write_text(top / "index.html", render_index("Reports", _entries(top)))
@@ -75,9 +95,8 @@ def _destination(name: str, home: Path, shareable: bool, publish: bool) -> Path:
 
 def _gather(study: Study) -> None:
     """Completes a study's results folder by what no other stage writes: the study itself, and its throughput."""
-    folder = study.results_folder
-    measured = [name for name in ("throughput.csv", "environment.json") if (study.bench_folder / name).is_file()]
-    if not measured and not (folder / "sentences.parquet").exists() and not (folder / "throughput.csv").exists():
+    folder, measured = study.results_folder, _measured(study)
+    if not measured and not _scored(study):
         raise UserError(
             f"{folder}: no results of the study {study.name}, expected sentences.parquet or throughput.csv; run "
             f"`lit-nmt score {study.name}` or `lit-nmt bench {study.name}` first"
@@ -85,6 +104,14 @@ def _gather(study: Study) -> None:
     for name in measured:
         copy_file(study.bench_folder / name, folder / name)
     write_json(folder / "study.json", describe_study(study))
+
+
+def _measured(study: Study) -> list[str]:
+    return [name for name in ("throughput.csv", "environment.json") if (study.bench_folder / name).is_file()]
+
+
+def _scored(study: Study) -> bool:
+    return any((study.results_folder / name).exists() for name in ("sentences.parquet", "throughput.csv"))
 
 
 def describe_study(study: Study) -> dict[str, Any]:
@@ -158,7 +185,7 @@ def _make(source: Path, destination: Path, shareable: bool) -> None:
     commit = (results.provenance.get("study") or {}).get("criterion_commit")
     verdicts = judge(study, tables, commit or results.study.get("criterion_commit", ""))
     write_table(folder / "claims.csv", verdicts)
-    _draw(read_results(folder), destination)
+    _draw(make_report(read_results(folder)), destination)
 
 
 def _against(study: Study) -> list[tuple[str, str]]:
@@ -184,8 +211,7 @@ def _write_examples(results: Results, folder: Path, shareable: bool) -> None:
         (folder / "left_out.json").unlink(missing_ok=True)
 
 
-def _draw(results: Results, destination: Path) -> None:
-    content = make_report(results)
+def _draw(content: Report, destination: Path) -> None:
     figures = destination / "figures"
     drawn = set()
     for panel in content.panels():
@@ -201,16 +227,18 @@ def _draw(results: Results, destination: Path) -> None:
     print(f"{destination / 'index.html'}")
 
 
-def _write_parts(study: Study, destination: Path) -> None:
-    """The page of a study that is made of others: its parts, each with its state."""
-    write_json(destination / "results" / "study.json", {"name": study.name, **_plain(study)})
-    entries = [_entry(destination.parent / part.name, f"../{part.name}/index.html") for part in study.parts]
-    question = " ".join(study.question.split())
-    write_text(destination / "index.html", render_index(study.title, [("", entries)], question, "../index.html"))
-    lines = [f"# {study.title}", "", question, ""]
-    lines += [f"- [{entry.title}](../{entry.link.split('/')[1]}/report.md): {entry.state}" for entry in entries]
-    write_text(destination / "report.md", "\n".join(lines) + "\n")
-    print(f"{destination / 'index.html'}")
+def _gather_parts(study: Study, destination: Path) -> None:
+    """Writes the results of a study that is made of others: their verdicts, and what each of them is."""
+    parts, verdicts = [], []
+    for part in study.parts:
+        folder, link = destination.parent / part.name, f"../{part.name}/index.html"
+        there = (folder / "results").is_dir()
+        told = {"name": part.name, "title": part.title, "question": " ".join(part.question.split())}
+        parts.append({**told, "state": _entry(folder, link).state, "link": link if there else ""})
+        verdicts += [read_table(folder / "results" / "claims.csv")] if there else []
+    write_json(destination / "results" / "study.json", {"name": study.name, **_plain(study), "parts": parts})
+    joined = pd.concat(verdicts, ignore_index=True) if verdicts else pd.DataFrame(columns=COLUMNS["claims"])
+    write_table(destination / "results" / "claims.csv", joined)
 
 
 def _entries(top: Path) -> list[tuple[str, list[Entry]]]:
@@ -235,22 +263,22 @@ def _entry(folder: Path, link: str) -> Entry:
     study = results.study
     if study.get("includes"):
         parts = words.listing(list(study["includes"]))
-        return Entry(link, str(study.get("title")), "", f"made of {parts}")
-    runs, verdicts = results["runs"], results["claims"]["verdict"]
+        state = [f"made of {parts}"]
+        return Entry(link, str(study.get("title")), "", ", ".join(state + _counted(results)))
+    runs = results["runs"]
     state = [
         words.sentence(words.count(len(study.get("models") or {}), "model")),
         words.count(len(study.get("corpora") or {}), "corpus", "corpora"),
         f"{int((runs['status'] == 'finished').sum())} of {len(runs)} runs finished" if len(runs) else "no runs",
     ]
-    if len(verdicts):
-        said = words.listing([words.count(n, name, name) for name, n in _counts(verdicts).items()])
-        state.append(f"verdicts: {said}")
     question = " ".join(str(study.get("question") or "").split())
-    return Entry(link, str(study.get("title") or folder.name), question, ", ".join(state))
+    return Entry(link, str(study.get("title") or folder.name), question, ", ".join(state + _counted(results)))
 
 
-def _counts(verdicts: pd.Series) -> dict[str, int]:
-    return {name: int((verdicts == name).sum()) for name in dict.fromkeys(verdicts)}
+def _counted(results: Results) -> list[str]:
+    verdicts = results["claims"]["verdict"]
+    counts = {name: int((verdicts == name).sum()) for name in dict.fromkeys(verdicts)}
+    return [f"verdicts: {words.listing([words.count(n, name, name) for name, n in counts.items()])}"] if counts else []
 
 
 def _plain(value: Any) -> Any:

@@ -18,6 +18,7 @@ class Cell:
         tone: "supported", "refuted", "inconclusive", "failed", "best" or nothing.
         colour: number of the model's colour for a swatch before the text.
         note: a second line in small print.
+        link: an address that the text leads to, of a page; in Markdown that of its `report.md`.
     """
 
     text: str
@@ -25,6 +26,7 @@ class Cell:
     tone: str = ""
     colour: int | None = None
     note: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,12 @@ class Column:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that belong together under a heading of their own, with a note, sorted among themselves."""
+    """Rows that belong together under a heading of their own, with a note, sorted among themselves; `id` for links."""
 
     rows: list[list[Cell]]
     title: str = ""
     note: str = ""
+    id: str = ""
 
 
 @dataclass(frozen=True)

@@ -51,15 +51,20 @@ def summary(view: View) -> list[str]:
         if sentences:
             paragraphs.append(" ".join(sentences))
     speed = _speed_in_words(view)
-    claims = view.results["claims"]
-    if len(claims):
-        counts = {name: int((claims["verdict"] == name).sum()) for name in SYMBOLS}
-        said = words.listing([words.count(n, name, name) for name, n in counts.items() if n])
-        judged = words.count(claims["claim"].nunique(), "claim")
-        speed.append(f"Of {words.count(len(claims), 'verdict')} on {judged}, {said}.")
+    speed += counted_verdicts(view.results["claims"])
     if speed:
         paragraphs.append(" ".join(speed))
     return paragraphs or ["Nothing has been measured yet: this page fills as runs finish."]
+
+
+def counted_verdicts(claims: pd.DataFrame) -> list[str]:
+    """How the verdicts came out, as a sentence; none where nothing was judged."""
+    if claims.empty:
+        return []
+    counts = {name: int((claims["verdict"] == name).sum()) for name in SYMBOLS}
+    said = words.listing([words.count(n, name, name) for name, n in counts.items() if n])
+    judged = words.count(claims["claim"].nunique(), "claim")
+    return [f"Of {words.count(len(claims), 'verdict')} on {judged}, {said}."]
 
 
 def warnings(view: View) -> list[str]:
@@ -105,12 +110,10 @@ def verdicts_section(view: View) -> Section:
     for claim, parts in claims.groupby("claim", sort=False):
         rows = []
         for row in parts.itertuples():
-            verdict = str(row.verdict)
             rows.append(
                 [
                     Cell(words.sentence(str(row.part))),
-                    Cell(f"{SYMBOLS.get(verdict, '')} {verdict}".strip(), tone=verdict),
-                    Cell(words.rounded(row.value), row.value, note=_bounds(row.low, row.high)),
+                    *verdict_cells(row),
                     Cell(str(row.statistic)),
                     Cell(str(row.evidence)),
                 ]
@@ -118,7 +121,7 @@ def verdicts_section(view: View) -> Section:
         first = parts.iloc[0]
         papers = "; ".join(dict.fromkeys(str(paper) for paper in parts["paper"] if paper))
         criterion = f"Criterion ({_committed(str(first['criterion_commit']))}): {first['criterion']}"
-        groups.append(Group(rows, _titled(str(claim), papers), criterion))
+        groups.append(Group(rows, titled(str(claim), papers), criterion, claim_id(str(claim))))
     columns = [
         Column("where", number=False),
         Column("verdict", number=False),
@@ -128,6 +131,20 @@ def verdicts_section(view: View) -> Section:
     ]
     note = "Everything else on this page is exploratory: no criterion was set for it beforehand."
     return Section("verdicts", "Verdicts", [Table("Claims on trial", columns, groups, note)])
+
+
+def verdict_cells(row: Any) -> list[Cell]:
+    """A verdict, and the value behind it with its interval."""
+    verdict = str(row.verdict)
+    return [
+        Cell(f"{SYMBOLS.get(verdict, '')} {verdict}".strip(), tone=verdict),
+        Cell(words.rounded(row.value), row.value, note=_bounds(row.low, row.high)),
+    ]
+
+
+def claim_id(claim: str) -> str:
+    """Where a claim's verdicts stand on a page, for links."""
+    return f"claim-{claim}"
 
 
 def compared_section(view: View) -> Section:
@@ -151,7 +168,7 @@ def compared_section(view: View) -> Section:
         text += ". The weights that are scored were chosen on the validation split; test sets are decoded once."
         blocks.append(Paragraph(text))
     if study.get("tuning"):
-        blocks.append(_tuning_table(view, study["tuning"]))
+        blocks.append(_tuning(view, study["tuning"]))
     return Section("compared", "What was compared", blocks or [Paragraph("No runs yet.", "missing")])
 
 
@@ -187,8 +204,11 @@ def _models_table(view: View) -> Table:
     return Table("Models", columns, [Group(rows)])
 
 
-def _tuning_table(view: View, tuning: dict[str, Any]) -> Table:
+def _tuning(view: View, tuning: dict[str, Any]) -> Table | Paragraph:
     """Every trial by which a model's settings were chosen, with its validation BLEU; the one chosen stands out."""
+    note = " ".join(tuning["note"].split())
+    if not tuning.get("trials"):
+        return Paragraph(f"Tuning: {note}")
     trials = list(dict.fromkeys(trial for own in tuning["trials"].values() for trial in own))
     rows = []
     for model, scores in tuning["trials"].items():
@@ -201,7 +221,7 @@ def _tuning_table(view: View, tuning: dict[str, Any]) -> Table:
         ]
         rows.append([view.name(model), *cells])
     columns = [Column("model", number=False), *(Column(trial, hint="validation BLEU") for trial in trials)]
-    return Table("Tuning: validation BLEU of each trial", columns, [Group(rows)], " ".join(tuning["note"].split()))
+    return Table("Tuning: validation BLEU of each trial", columns, [Group(rows)], note)
 
 
 def _corpora_table(view: View) -> Table:
@@ -268,8 +288,7 @@ def _ranking_in_words(view: View, corpus: str) -> list[str]:
 
 
 def _length_in_words(view: View, corpus: str) -> list[str]:
-    scores = view.primary_scores(corpus, view.case)
-    scores = scores[scores["bin"] != ALL]
+    scores = view.length_scores(corpus, view.case)
     bins = list(dict.fromkeys(scores["bin"]))
     if len(bins) < 2:
         return []
@@ -303,7 +322,8 @@ def _speed_in_words(view: View) -> list[str]:
     return sentences
 
 
-def _titled(claim: str, papers: str) -> str:
+def titled(claim: str, papers: str) -> str:
+    """A claim's name and who made it."""
     spoken = words.sentence(claim.replace("-", " "))
     return f"{spoken} ({papers})" if papers else spoken
 

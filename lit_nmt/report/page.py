@@ -36,10 +36,9 @@ def render_html(report: Report) -> str:
     )
 
 
-def render_index(title: str, groups: list[tuple[str, list[Entry]]], question: str = "", up: str = "") -> str:
-    """A page of links to studies, in groups with headings; `up` is the link to the page above."""
-    template = _environment().get_template("index.html.jinja")
-    return template.render(title=title, groups=groups, question=question, up=up, style=_style())
+def render_index(title: str, groups: list[tuple[str, list[Entry]]]) -> str:
+    """A page of links to studies, in groups with headings."""
+    return _environment().get_template("index.html.jinja").render(title=title, groups=groups, style=_style())
 
 
 def render_markdown(report: Report) -> str:
@@ -99,7 +98,8 @@ def _markdown_table(table: Table) -> list[str]:
     lines = [f"### {_escape(table.title)}", ""]
     for group in table.groups:
         if group.title:
-            lines += [f"**{_escape(group.title)}**", ""]
+            anchor = f'<a id="{group.id}"></a>' if group.id else ""
+            lines += [f"{anchor}**{_escape(group.title)}**", ""]
         if group.note:
             lines += [_escape(group.note), ""]
         lines.append("| " + " | ".join(map(_escape, titles)) + " |")
@@ -109,6 +109,7 @@ def _markdown_table(table: Table) -> list[str]:
             for cell in row:
                 text = _escape(cell.text)
                 text = f"**{text}**" if cell.tone == "best" else text
+                text = f"[{text}]({cell.link.replace('index.html', 'report.md')})" if cell.link else text
                 cells.append(f"{text}<br><sub>{_escape(cell.note)}</sub>" if cell.note else text)
             lines.append("| " + " | ".join(cells) + " |")
         lines.append("")

@@ -36,8 +36,7 @@ def length_section(view: View) -> Section:
     """BLEU, chrF and length ratio against source length."""
     blocks: list[object] = []
     for corpus in view.corpora:
-        scores = view.primary_scores(corpus)
-        scores = scores[scores["bin"] != ALL]
+        scores = view.length_scores(corpus)
         if scores.empty:
             text = "no scores by length" if view.test_sets(corpus) else _lower(NO_SCORES)
             blocks.append(Paragraph(f"{corpus}: {text}", "missing"))
@@ -244,7 +243,7 @@ def _length_figure(view: View, corpus: str, scores: pd.DataFrame) -> Figure:
     columns += [Column(spoken_bin(part), hint=f"{sizes[part]:,.0f} sentences") for part in bins]
     numbers = Table(f"{corpus}: scores by source length", columns, groups)
     caption = (
-        f"{words.sentence(spoken_test_set(view.primary_set(corpus)))}, {spoken_decoding(view.decodings[0])}; corpus "
+        f"{words.sentence(spoken_test_set(view.length_set(corpus)))}, {spoken_decoding(view.decodings[0])}; corpus "
         "scores of the sentences in each bin, whose sizes stand beneath. Points: means over seeds; bars: 95 % "
         "bootstrap interval over sentences; dots: single seeds."
     )

@@ -68,6 +68,11 @@ class View:
         found = self.test_sets(corpus)
         return wanted if wanted in found or not found else found[0]
 
+    def length_set(self, corpus: str) -> str:
+        """The test set whose length bins are drawn: the study's, or the primary one."""
+        wanted = (self.results.study.get("primary") or {}).get("lengths")
+        return wanted if wanted in self.test_sets(corpus) else self.primary_set(corpus)
+
     def scores(self, case: str = "mixed") -> pd.DataFrame:
         """The scores of single seeds under one signature; `case` is "mixed" or "lc"."""
         scores = self.results["scores"]
@@ -79,10 +84,17 @@ class View:
         return scores[scores["signature"].str.contains(f"case:{case}", regex=False) & (scores["seed"] == MEAN)]
 
     def primary_scores(self, corpus: str, case: str = "mixed") -> pd.DataFrame:
-        """The scores of single seeds on the primary test set and decoding, all bins."""
+        """The scores of single seeds on the whole primary test set, by the primary decoding."""
+        return self._of_one_decoding(corpus, self.primary_set(corpus), case, whole=True)
+
+    def length_scores(self, corpus: str, case: str = "mixed") -> pd.DataFrame:
+        """The scores of single seeds on each length bin, by the primary decoding."""
+        return self._of_one_decoding(corpus, self.length_set(corpus), case, whole=False)
+
+    def _of_one_decoding(self, corpus: str, test_set: str, case: str, whole: bool) -> pd.DataFrame:
         scores = self.scores(case)
-        chosen = (scores["corpus"] == corpus) & (scores["test_set"] == self.primary_set(corpus))
-        return scores[chosen & (scores["decoding"] == self.decodings[0])]
+        chosen = (scores["corpus"] == corpus) & (scores["test_set"] == test_set)
+        return scores[chosen & (scores["decoding"] == self.decodings[0]) & ((scores["bin"] == ALL) == whole)]
 
     def ranking(self, corpus: str) -> pd.DataFrame:
         """Models by primary BLEU, best first.
@@ -90,7 +102,7 @@ class View:
         Columns: model, seeds, means and spreads over seeds, bleu_low and bleu_high over seeds and sentences.
         """
         scores = self.primary_scores(corpus, self.case)
-        summary = over_seeds(scores[scores["bin"] == ALL], ["model"], ["bleu", "chrf"])
+        summary = over_seeds(scores, ["model"], ["bleu", "chrf"])
         averages = self.averages(self.case)
         chosen = (averages["corpus"] == corpus) & (averages["test_set"] == self.primary_set(corpus))
         chosen &= (averages["decoding"] == self.decodings[0]) & (averages["bin"] == ALL)

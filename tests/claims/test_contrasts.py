@@ -59,7 +59,7 @@ def findings(name: str, tables: dict[str, pd.DataFrame], test_set: str = "test",
         models={"attention-seq2seq": None, "transformer": None},
         claims={name: {"criterion": "as committed", **settings}},
         bins=BINS,
-        primary=SimpleNamespace(test_set=test_set, decoding="beam5", case="mixed"),
+        primary=SimpleNamespace(test_set=test_set, decoding="beam5", case="mixed", length_set=test_set),
     )
     return judge(study, tables, commit="abc").to_dict("records")
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from lit_nmt import load_results
+from lit_nmt.claims import CLAIMS
 from lit_nmt.errors import UserError
 from lit_nmt.report.build import describe_model, describe_study, report, restore_study
 from lit_nmt.report.tables import read_results
@@ -23,6 +25,7 @@ HERE = Path(__file__).resolve().parents[2]
 SECTIONS = ["verdicts", "compared", "quality", "length", "learning", "speed", "examples", "sources"]
 SMALL = {"corpora": {"market-en-de": [1, 2]}, "test_sets": ("market",), "sentences": 220, "bins": ((5, 12), (13, 60))}
 SECRETS = ["This sentence belongs to nobody", "niemandem"]
+STUDIES = sorted(path.stem for path in (HERE / "experiments/studies").glob("*.yaml") if path.stem != "full")
 SCRIPT = "</dd><script>document.title='ran'</script>|*x*"
 
 
@@ -173,6 +176,33 @@ def test_failed_runs_and_missing_measurements_are_said_in_their_place(
     assert "nan" not in re.sub(r"<[^>]*>", " ", page).lower().split()
 
 
+def test_lengths_may_be_shown_on_a_test_set_of_their_own_and_settings_without_trials(
+    made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = made_up(
+        tmp_path / "reports/demo/results",
+        throughput=False,
+        **{**SMALL, "sentences": 400, "test_sets": ("market", "harbour")},
+    )
+    study = json.loads((results / "study.json").read_text(encoding="utf-8"))
+    study["primary"] = {"test_set": "market", "lengths": "harbour"}
+    study["tuning"] = {"note": "Taken over from another corpus."}
+    (results / "study.json").write_text(json.dumps(study), encoding="utf-8")
+    report("demo", results)
+    page = html.unescape((tmp_path / "reports/demo/index.html").read_text(encoding="utf-8"))
+    assert "Tuning: Taken over from another corpus." in page
+    assert "BLEU on market, beam 5, cased" in page
+    assert "Harbour, beam 5; corpus scores of the sentences in each bin" in page
+    scores = read_results(results)["scores"]
+    chosen = scores[(scores["model"] == "transformer") & (scores["seed"] != "mean") & (scores["decoding"] == "beam5")]
+    chosen = chosen[chosen["signature"].str.contains("case:mixed") & (chosen["bin"] == "5-12")]
+    means = chosen.groupby("test_set")["bleu"].mean()
+    assert means["market"] != means["harbour"]
+    assert f">{means['harbour']:.1f}<small>" in page
+    assert f">{means['market']:.1f}<small>" not in page
+
+
 @pytest.mark.parametrize("kept", [(), ("throughput.csv",), ("runs.csv", "curves.csv")])
 def test_any_part_may_be_missing(
     made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: tuple[str, ...]
@@ -204,7 +234,7 @@ def test_mistakes_are_told(made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         report("demo", results)
 
 
-@pytest.mark.parametrize("name", ["quick", "multi30k", "tiny"])
+@pytest.mark.parametrize("name", STUDIES)
 def test_shipped_studies_survive_the_way_through_json(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(HERE)
     study = load_study(name)
@@ -235,25 +265,73 @@ def test_study_without_results_says_what_to_run(tmp_path: Path, monkeypatch: pyt
         report("tiny")
 
 
-def test_report_of_studies_copies_throughput_and_links_them(
-    made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def whole(made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The reports of a study of two others, one of which has been measured and the other not begun."""
     shutil.copytree(HERE / "experiments", tmp_path / "experiments")
     both = tmp_path / "experiments/studies/both.yaml"
-    both.write_text("title: Two in one\nquestion: How?\nincludes: [tiny]\n", encoding="utf-8")
+    both.write_text(
+        "title: Two in one\nquestion: How?\nincludes: [tiny, quick]\nnot_judged: [Whales translate better.]\n",
+        encoding="utf-8",
+    )
     monkeypatch.chdir(tmp_path)
     measured = made_up(tmp_path / "made", name="tiny", **SMALL)
     bench = tmp_path / "runs/bench/tiny"
     bench.mkdir(parents=True)
     shutil.copy(measured / "throughput.csv", bench)
     report("both")
-    copied = pd.read_csv(tmp_path / "reports/tiny/results/throughput.csv")
-    assert len(copied) == len(pd.read_csv(bench / "throughput.csv"))
-    page = (tmp_path / "reports/tiny/index.html").read_text(encoding="utf-8")
+    return tmp_path / "reports"
+
+
+def test_report_of_studies_copies_throughput_and_links_them(whole: Path) -> None:
+    copied = pd.read_csv(whole / "tiny/results/throughput.csv")
+    assert len(copied) == len(pd.read_csv("runs/bench/tiny/throughput.csv"))
+    page = (whole / "tiny/index.html").read_text(encoding="utf-8")
     assert "A smoke test of every stage" in page
     assert "synthetic-tiny: no translations have been scored yet" in page
-    assert "../tiny/index.html" in (tmp_path / "reports/both/index.html").read_text(encoding="utf-8")
-    assert "../tiny/report.md" in (tmp_path / "reports/both/report.md").read_text(encoding="utf-8")
-    index = (tmp_path / "reports/index.html").read_text(encoding="utf-8")
+    assert 'href="../tiny/index.html"' in (whole / "both/index.html").read_text(encoding="utf-8")
+    assert "](../tiny/report.md)" in (whole / "both/report.md").read_text(encoding="utf-8")
+    index = (whole / "index.html").read_text(encoding="utf-8")
     assert "both/index.html" in index
     assert "tiny/index.html" in index
+    assert "made of tiny and quick, verdicts: " in index
+
+
+def test_the_whole_opens_with_every_verdict_linked_to_its_evidence(whole: Path) -> None:
+    page = html.unescape((whole / "both/index.html").read_text(encoding="utf-8"))
+    verdicts = read_results(whole / "tiny/results")["claims"]
+    assert len(verdicts) > 3
+    assert (
+        page.index('<section id="verdicts"') < page.index('<section id="open"') < page.index('<section id="studies"')
+    )
+    assert page.count('href="../tiny/index.html#claim-constant-time"') == len(verdicts)
+    assert 'id="claim-constant-time"' in (whole / "tiny/index.html").read_text(encoding="utf-8")
+    for row in verdicts.itertuples():
+        assert row.part[1:] in page
+        assert f"Criterion: {row.criterion}" in page
+    text = (whole / "both/report.md").read_text(encoding="utf-8")
+    assert text.count("](../tiny/report.md#claim-constant-time)") == len(verdicts)
+    assert '<a id="claim-constant-time"></a>' in (whole / "tiny/report.md").read_text(encoding="utf-8")
+    assert len(load_results(whole / "both")["claims"]) == len(verdicts)
+
+
+def test_the_whole_lists_what_is_not_judged_or_not_there(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = html.unescape((whole / "both/index.html").read_text(encoding="utf-8"))
+    opened = page[page.index('<section id="open"') : page.index('<section id="studies"')]
+    assert "Whales translate better." in opened
+    for claim, function in CLAIMS.items():
+        first = " ".join((function.__doc__ or "").split("\n\n")[0].split())
+        assert (first in opened) == (claim != "constant-time")
+        assert first in page
+    assert "Not there yet: Three architectures on a synthetic language." in page
+    assert "../quick/" not in page
+    report("both")
+    assert "reports/quick/results: no results yet; both goes without" in capsys.readouterr().err
+
+
+def test_the_whole_can_be_drawn_again_from_its_results(whole: Path, tmp_path: Path) -> None:
+    before = _bytes(whole / "both")
+    for path in (whole / "both").glob("*.*"):
+        path.unlink()
+    report("both", whole / "both/results")
+    assert _bytes(whole / "both") == before

@@ -1,0 +1,82 @@
+"""The page of a study that is made of others: the verdicts of all of them, each with a link to its evidence."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from lit_nmt.claims import CLAIMS
+from lit_nmt.report import words
+from lit_nmt.report.content import Cell, Column, Group, Paragraph, Report, Section, Table
+from lit_nmt.report.overview import claim_id, counted_verdicts, titled, verdict_cells
+from lit_nmt.report.tables import Results
+
+
+def make_whole(results: Results) -> Report:
+    """Everything that the page says, from `claims.csv` of all parts and from what `study.json` tells of each."""
+    study, claims = results.study, results["claims"]
+    parts = study.get("parts") or []
+    absent = [part["title"] for part in parts if not part["link"]]
+    return Report(
+        str(study.get("name")),
+        str(study.get("title") or study.get("name")),
+        " ".join(str(study.get("question") or "").split()),
+        counted_verdicts(claims) or ["Nothing has been judged yet: this page fills as its studies finish."],
+        [f"Not there yet: {words.listing(absent)}."] if absent else [],
+        [
+            _verdicts_section(results),
+            _open_section(set(claims["claim"]), study.get("not_judged") or []),
+            _studies_section(parts),
+        ],
+    )
+
+
+def claimed(claim: str) -> str:
+    """What a claim says, in a sentence: the first of its docstring."""
+    paragraph = inspect.getdoc(CLAIMS[claim]) if claim in CLAIMS else ""
+    return " ".join((paragraph or "").split("\n\n")[0].split())
+
+
+def _verdicts_section(results: Results) -> Section:
+    claims = results["claims"]
+    if claims.empty:
+        return Section("verdicts", "Verdicts", [Paragraph("No verdicts yet.", "missing")])
+    parts = {part["name"]: part for part in results.study.get("parts") or []}
+    groups = []
+    for claim, own in claims.groupby("claim", sort=False):
+        rows = [
+            [
+                _linked(parts.get(row.study), str(row.study), f"#{claim_id(str(claim))}", str(row.part)),
+                *verdict_cells(row),
+                Cell(str(row.statistic), note=f"Criterion: {row.criterion}"),
+            ]
+            for row in own.itertuples()
+        ]
+        papers = "; ".join(dict.fromkeys(str(paper) for paper in own["paper"] if paper))
+        groups.append(Group(rows, titled(str(claim), papers), claimed(str(claim)), claim_id(str(claim))))
+    columns = [
+        Column("evidence", number=False, hint="the study that judged, and where"),
+        Column("verdict", number=False),
+        Column("value", hint="with its 95 % interval"),
+        Column("what was measured", number=False),
+    ]
+    return Section("verdicts", "Verdicts", [Table("Claims on trial", columns, groups)])
+
+
+def _open_section(judged: set[str], not_judged: list[str]) -> Section:
+    open_claims = [claimed(claim) for claim in CLAIMS if claim not in judged]
+    open_claims += [" ".join(str(text).split()) for text in not_judged]
+    rows = [[Cell(text)] for text in open_claims]
+    blocks: list[Any] = [Table("Claims without a verdict", [Column("claim", number=False)], [Group(rows)])]
+    return Section("open", "Not judged yet", blocks if rows else [Paragraph("None: every claim has its verdict.")])
+
+
+def _studies_section(parts: list[dict[str, Any]]) -> Section:
+    rows = [[_linked(part, part["title"], "", part["question"]), Cell(part["state"])] for part in parts]
+    columns = [Column("study", number=False), Column("state", number=False)]
+    return Section("studies", "The studies", [Table("What this page is made of", columns, [Group(rows)])])
+
+
+def _linked(part: dict[str, Any] | None, name: str, place: str, note: str) -> Cell:
+    link = part["link"] + place if part and part["link"] else ""
+    return Cell(str(part["title"]) if part else name, note=words.sentence(note), link=link)
