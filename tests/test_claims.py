@@ -26,6 +26,7 @@ def study(name, test_set="test", **settings):
         name="trial",
         path="trial.yaml",
         claims={name: {"criterion": "as committed", **settings}},
+        models={},
         bins=BINS,
         primary=SimpleNamespace(test_set=test_set, decoding="beam5", case="mixed", length_set=test_set),
     )
