@@ -104,7 +104,7 @@ def test_published_report_holds_no_text_that_may_not_be_passed_on(place: Path) -
         assert [name for name, content in published.items() if secret.encode() in content] == []
     page = published["index.html"].decode()
     assert "may not be passed on" in page
-    assert "One example translation is left out" in page
+    assert "One translated sentence is left out" in page
     assert "./run_all.sh demo" in page
     assert "The old lighthouse" in page
     assert "results/sentences.parquet" in published
