@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
@@ -32,7 +32,12 @@ hypothesis, reference and matching n-grams for n = 1 to 6."""
 
 @cache
 def _metric(name: str) -> BLEU | CHRF:
-    settings = {"lowercase": name == "lc", "tokenize": "13a", "force": True, "effective_order": name == "sentence"}
+    settings: dict[str, Any] = {
+        "lowercase": name == "lc",
+        "tokenize": "13a",
+        "force": True,
+        "effective_order": name == "sentence",
+    }
     metric = CHRF() if name == "chrf" else BLEU(**settings)
     metric.num_refs = 1
     return metric

@@ -81,15 +81,25 @@ def _run(view: View, key: tuple[str, str, str], row: dict[str, Any], origin: dic
     blocks: list[Any] = []
     command = origin.get("command")
     if command:
-        blocks.append(Code(command if isinstance(command, str) else " ".join(map(str, command))))
+        commit = words.commit(str(row.get("commit") or origin.get("commit") or ""))
+        where = f"in a checkout of `{commit}` " if commit != words.NOTHING else ""
+        study = view.results.study.get("name", "STUDY")
+        blocks += [
+            Paragraph(f"To repeat it, {where}where `./run_all.sh {study}` has begun (that alone repeats the study):"),
+            Code(command if isinstance(command, str) else " ".join(map(str, command))),
+        ]
     shown = {name: value for name, value in row.items() if name not in ("study", "corpus", "model", "seed")}
     shown = {name: _whole(value) for name, value in shown.items() if value == value}
-    for what, told_of in (origin.get("translations") or {}).items():
-        shown[f"translation of {what}"] = ", ".join(f"{name} {value}" for name, value in facts(told_of))
     told = {"translations", "corpus", "model", "seed", "config", "command", *shown}
     blocks.append(Facts(facts(shown) + facts({name: value for name, value in origin.items() if name not in told})))
+    translations = [
+        (what, ", ".join(f"{name} {value}" for name, value in facts(told_of)))
+        for what, told_of in (origin.get("translations") or {}).items()
+    ]
     if origin.get("config"):
         blocks.append(Code(_yaml(origin["config"])))
+    if translations:
+        blocks.append(Fold("Its translations", [Facts(translations)]))
     status = str(row.get("status") or origin.get("status") or "not recorded")
     return Fold(f"{view.label(model)} on {corpus}, seed {seed}: {status}", blocks)
 

@@ -98,6 +98,11 @@ def titles(page: Any) -> list[str]:
     return page.locator(".found article h3").all_inner_texts()
 
 
+def choose(page: Any) -> Any:
+    """The explorer's controls."""
+    return page.get_by_role("form", name="Choose sentences")
+
+
 def test_pages_load_offline_and_every_claim_unfolds_by_keyboard(visit: Open) -> None:
     page = visit()
     fold = page.locator("#verdicts details").first
@@ -146,38 +151,38 @@ def test_sentences_are_filtered_ordered_and_paged(visit: Open) -> None:
     assert page.evaluate("document.activeElement.getAttribute('role')") == "status"
     assert "sentence 70:" in titles(page)[0]
 
-    page.get_by_label("length").select_option("5–12 words")
+    choose(page).get_by_label("length").select_option("5–12 words")
     shown = [int(title.split(": ")[1].split(" ")[0]) for title in titles(page)]
     assert len(shown) == 10
     assert all(5 <= words <= 12 for words in shown)
-    page.get_by_label("length").select_option("any")
+    choose(page).get_by_label("length").select_option("any")
 
-    page.get_by_label("find").fill("LIGHTHOUSE")
+    choose(page).get_by_label("find").fill("LIGHTHOUSE")
     assert status.inner_text() == "Sentences 1 to 10 of 867"
     assert all("lighthouse" in text for text in page.locator(".found .given:first-child dd").all_inner_texts())
-    page.get_by_label("find").fill("no such word")
+    choose(page).get_by_label("find").fill("no such word")
     assert status.inner_text() == "No sentence is like that."
     assert titles(page) == []
     assert not page.locator(".pages").is_visible()
-    page.get_by_label("find").fill("")
+    choose(page).get_by_label("find").fill("")
 
-    page.get_by_label("only with attention").check()
+    choose(page).get_by_label("only with attention").check()
     assert status.inner_text() == "Sentences 1 to 6 of 6"
-    page.get_by_label("only with attention").uncheck()
-    page.get_by_label("Transformer").uncheck()
+    choose(page).get_by_label("only with attention").uncheck()
+    choose(page).get_by_role("checkbox", name="Transformer").uncheck()
     assert "Transformer" not in page.locator(".found").inner_text()
     assert "BLEU 40.0, chrF 70.0" in page.locator(".found .said", has_text="Seq2seq").nth(1).inner_text()
 
-    page.get_by_label("order").select_option("short sources first")
+    choose(page).get_by_label("order").select_option("short sources first")
     assert titles(page)[0].endswith(": 6 words")
 
 
 def test_words_are_marked_against_the_reference_or_another_model(visit: Open) -> None:
     page = visit()
-    page.get_by_label("find").fill("lighthouse")
+    choose(page).get_by_label("find").fill("lighthouse")
     line = page.locator(".found article").first.locator(".said")
     assert line.nth(2).locator("mark").all_inner_texts() == []
-    page.get_by_label("underlined").select_option("not in Seq2seq")
+    choose(page).get_by_label("underlined").select_option("not in Seq2seq")
     # of "Der alte Leuchtturm steht allein ." that model drops the fourth word
     assert line.nth(2).locator("dd").first.inner_text() == "Der alte Leuchtturm steht allein ."
     assert line.nth(2).locator("mark").all_inner_texts() == ["steht"]
@@ -186,7 +191,7 @@ def test_words_are_marked_against_the_reference_or_another_model(visit: Open) ->
 
 def test_attention_is_a_table_over_the_words(visit: Open) -> None:
     page = visit()
-    page.get_by_label("find").fill("lighthouse")
+    choose(page).get_by_label("find").fill("lighthouse")
     first = page.locator(".found article").first
     assert first.locator(".attention").count() == 2, "the model without attention has none"
     first.locator(".attention summary").last.focus()
@@ -211,7 +216,7 @@ def test_markup_in_a_hypothesis_is_shown_and_not_run(visit: Open) -> None:
         assert page.locator(".found script, .found img").count() == 0
         assert page.title() == title != "ran"
     page = visit()
-    page.get_by_label("find").fill("onerror")
+    choose(page).get_by_label("find").fill("onerror")
     assert page.locator(".found article").count() == 2
     assert page.title() != "ran"
 
