@@ -104,7 +104,7 @@ def _measured(view: View, evidence: str) -> str:
         told += sorted({text.split(" ")[0] for text in view.primary_scores(view.corpora[0], view.case)["signature"]})
     throughput = view.results["throughput"]
     if "throughput.csv" in evidence and len(throughput):
-        told += [f"{words.sentence(spoken_setting(rows))}." for rows in settings(throughput)]
+        told += [f"On {spoken_setting(rows)}." for rows in settings(throughput)]
         told.append(HOW)
     return " ".join(told) or "Counted exactly, not measured."
 
