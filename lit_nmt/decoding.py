@@ -174,17 +174,23 @@ def translate_ids(
     """
     found: list[list[Hypothesis]] = [[] for _ in sources]
     with tqdm(total=len(sources), desc=description, unit=" sentences", disable=None if progress else True) as bar:
-        for rows in length_batches(np.array([len(ids) + 1 for ids in sources], dtype=np.int64), max_tokens):
-            lengths = torch.tensor([len(sources[row]) + 1 for row in rows])
-            source = np.full((len(rows), int(lengths.max())), PAD, dtype=np.int64)
-            for i, row in enumerate(rows):
-                source[i, : lengths[i] - 1] = sources[row]
-                source[i, lengths[i] - 1] = EOS
-            hypotheses = search(model, torch.from_numpy(source).to(device), lengths.to(device), settings)
+        for rows, source, lengths in padded_batches(sources, max_tokens):
+            hypotheses = search(model, source.to(device), lengths.to(device), settings)
             for row, best in zip(rows, hypotheses, strict=True):
                 found[row] = best
             bar.update(len(rows))
     return found
+
+
+def padded_batches(sources: Sequence[np.ndarray], max_tokens: int) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+    """Sentences of similar lengths together: their rows, ids (batch, source length) with EOS, and lengths (batch,)."""
+    for rows in length_batches(np.array([len(ids) + 1 for ids in sources], dtype=np.int64), max_tokens):
+        lengths = torch.tensor([len(sources[row]) + 1 for row in rows])
+        source = np.full((len(rows), int(lengths.max())), PAD, dtype=np.int64)
+        for i, row in enumerate(rows):
+            source[i, : lengths[i] - 1] = sources[row]
+            source[i, lengths[i] - 1] = EOS
+        yield rows, torch.from_numpy(source), lengths
 
 
 def length_batches(lengths: np.ndarray, max_tokens: int) -> Iterator[np.ndarray]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from sacrebleu.metrics import BLEU, CHRF
@@ -32,13 +32,19 @@ hypothesis, reference and matching n-grams for n = 1 to 6."""
 
 @cache
 def _metric(name: str) -> BLEU | CHRF:
-    metric = CHRF() if name == "chrf" else BLEU(lowercase=name == "lc", tokenize="13a", force=True)
+    settings: dict[str, Any] = {
+        "lowercase": name == "lc",
+        "tokenize": "13a",
+        "force": True,
+        "effective_order": name == "sentence",
+    }
+    metric = CHRF() if name == "chrf" else BLEU(**settings)
     metric.num_refs = 1
     return metric
 
 
 def signature(name: str, resamples: int | None = None) -> str:
-    """The sacreBLEU signature of `name` ("mixed", "lc" or "chrf"), as sacreBLEU prints it before a score.
+    """The sacreBLEU signature of `name` ("mixed", "lc", "chrf" or "sentence"), as sacreBLEU prints it before a score.
 
     It holds sacreBLEU's version and, where the number comes with a bootstrap interval, the resamples and
     their seed.
@@ -109,3 +115,20 @@ def bleu_of_sums(sums: np.ndarray) -> np.ndarray:
         score = 100 * brevity * np.exp(np.log(precision).mean(axis=-1))
     undefined = (total == 0).any(axis=-1) | missed.all(axis=-1)
     return np.where(undefined, 0.0, score)
+
+
+def sentence_scores(statistics: np.ndarray) -> np.ndarray:
+    """BLEU and chrF of each sentence, (sentences, 2), from counts (sentences, 38); cased.
+
+    sacreBLEU's `sentence_score`: BLEU is smoothed and leaves out the orders that a short hypothesis lacks (Chen and
+    Cherry 2014), so it averages to no corpus score.
+    """
+    bleu, chrf = _metric("sentence"), _metric("chrf")
+    rows = [
+        (
+            bleu._compute_score_from_stats(counts[COLUMNS["mixed"]].tolist()).score,
+            chrf._compute_score_from_stats(counts[COLUMNS["chrf"]].tolist()).score,
+        )
+        for counts in statistics
+    ]
+    return np.array(rows, dtype=float).reshape(-1, 2)

@@ -2,7 +2,7 @@
 
 `lit-nmt score STUDY` reads run folders and writes `reports/<study>/results/`: the counts behind every score,
 one row a hypothesis (`sentences.parquet`), what became of each run (`runs.csv`, `curves.csv`,
-`provenance.json`) and a few translations side by side (`examples.jsonl`). A run that failed or is missing has
+`provenance.json`) and the translations side by side (`examples.jsonl`). A run that failed or is missing has
 its row in `runs.csv` and stops nothing.
 """
 
@@ -21,13 +21,13 @@ from lit_nmt import load_results
 from lit_nmt.configuration import read_yaml
 from lit_nmt.data.corpora import EXAMPLES
 from lit_nmt.errors import UserError
-from lit_nmt.evaluation import choose_bins
 from lit_nmt.files import replacing, write_json, write_text
-from lit_nmt.metrics import STATISTICS, Scorer, signature
+from lit_nmt.metrics import STATISTICS, Scorer, sentence_scores, signature
 from lit_nmt.report.tables import Results
 from lit_nmt.studies import PlannedRun, Study, load_study
 
 TRANSLATION_COLUMNS = ["id", "source", "reference", "hypothesis", "score", "source_words"]
+ATTENTION_COLUMNS = ["id", "source", "target", "weights"]
 RUN_COLUMNS = [
     *("study", "corpus", "model", "seed", "status", "stopped_by", "parameters", "target_tokens"),
     *("train_seconds", "tokens_per_second", "best_validation_loss", "best_validation_bleu"),
@@ -37,7 +37,6 @@ CURVE_COLUMNS = [
     *("study", "corpus", "model", "seed", "step", "target_tokens", "train_seconds"),
     *("validation_loss", "validation_bleu"),
 ]
-EXAMPLES_PER_BIN = 8
 
 
 def score(study: str, also: Path | None = None) -> None:
@@ -113,18 +112,16 @@ def _collect(study: Study, runs: Sequence[PlannedRun]) -> tuple[pd.DataFrame, li
             if first is None:
                 continue
             scorer = Scorer(first["reference"].to_list())
-            shown = set(first["id"]) if test_set in unscored else _example_ids(first, study.bins)
             redistribute = config.redistribute or test_set in unscored
             for (place, decoding), rows in found.items():
                 run = own[place]
                 system = {**_identity(run), "test_set": test_set, "decoding": decoding}
+                counts = scorer.statistics(rows["hypothesis"].to_list())
                 if test_set not in unscored:
-                    parts.append(_counts(system, rows, scorer.statistics(rows["hypothesis"].to_list())))
-                if run in shown_runs:
-                    examples += [
-                        {**system, **row, "redistribute": redistribute}
-                        for row in rows[rows["id"].isin(shown)].to_dict("records")
-                    ]
+                    parts.append(_counts(system, rows, counts))
+                if run in shown_runs and decoding == study.primary.decoding:
+                    attention = _attention(run, test_set, decoding)
+                    examples += _examples(system, rows, counts, redistribute, attention)
     return pd.concat(parts, ignore_index=True), examples
 
 
@@ -146,7 +143,8 @@ def _translations(
             if not path.is_file():
                 print(f"lit-nmt: {path} is missing; the report lacks it", file=sys.stderr)
                 continue
-            rows = _read_translations(path)
+            lines = _read_lines(path, TRANSLATION_COLUMNS, "translation")
+            rows = pd.DataFrame(lines, columns=TRANSLATION_COLUMNS)
             tested = rows[["id", "source", "reference", "source_words"]]
             first = first or (path, tested)
             if not tested.equals(first[1]):
@@ -158,19 +156,19 @@ def _translations(
     return found
 
 
-def _read_translations(path: Path) -> pd.DataFrame:
+def _read_lines(path: Path, columns: Sequence[str], what: str) -> list[list[Any]]:
     rows = []
     # only "\n" ends a line: text may hold other line separators
     with open(path, encoding="utf-8", newline="\n") as file:
         for number, line in enumerate(file, start=1):
             try:
                 content = json.loads(line)
-                rows.append([content[key] for key in TRANSLATION_COLUMNS])
+                rows.append([content[key] for key in columns])
             except (json.JSONDecodeError, KeyError, TypeError) as error:
                 raise UserError(
-                    f"{path}, line {number}: no translation ({error}); delete the file and translate again"
+                    f"{path}, line {number}: no {what} ({error}); delete the file and translate again"
                 ) from None
-    return pd.DataFrame(rows, columns=TRANSLATION_COLUMNS)
+    return rows
 
 
 def _counts(system: dict[str, Any], rows: pd.DataFrame, counts: np.ndarray) -> pd.DataFrame:
@@ -189,15 +187,28 @@ def _counts(system: dict[str, Any], rows: pd.DataFrame, counts: np.ndarray) -> p
     return pd.DataFrame(columns)
 
 
-def _example_ids(rows: pd.DataFrame, bins: Sequence[tuple[int, int]]) -> set[int]:
-    """Sentences spread evenly over each length bin of a test set: the same ones whatever was translated."""
-    words = rows["source_words"].to_numpy()
-    ids: set[int] = set()
-    for low, high in choose_bins(words, bins, minimum=1) or [(0, max(words, default=0))]:
-        inside = rows["id"].to_numpy()[(words >= low) & (words <= high)]
-        places = np.linspace(0, len(inside) - 1, min(len(inside), EXAMPLES_PER_BIN)).round().astype(int)
-        ids.update(int(inside[place]) for place in places)
-    return ids
+def _examples(
+    system: dict[str, Any], rows: pd.DataFrame, counts: np.ndarray, redistribute: bool, attention: dict[int, Any]
+) -> list[dict[str, Any]]:
+    """Rows of `examples.jsonl`: translations with the scores of each, and its attention where that was kept."""
+    examples = []
+    for row, (bleu, chrf) in zip(rows.to_dict("records"), sentence_scores(counts).round(2).tolist(), strict=True):
+        example = {**system, **row, "bleu": bleu, "chrf": chrf, "redistribute": redistribute}
+        if row["id"] in attention:
+            example["attention"] = attention[row["id"]]
+        examples.append(example)
+    return examples
+
+
+def _attention(run: PlannedRun, test_set: str, decoding: str) -> dict[int, Any]:
+    """What `translate` kept of a run's attention, by sentence; nothing where it was translated before that was so.
+
+    Raises:
+        UserError: if the file cannot be read.
+    """
+    path = run.folder / "translations" / f"{test_set}.{decoding}.attention.jsonl"
+    rows = _read_lines(path, ATTENTION_COLUMNS, "attention") if path.is_file() else []
+    return {row[0]: dict(zip(ATTENTION_COLUMNS[1:], row[1:], strict=True)) for row in rows}
 
 
 # ------------------------------------------------------------------------------------------------------- runs
@@ -250,7 +261,7 @@ def _provenance(study: Study, runs: list[dict[str, Any]]) -> dict[str, Any]:
             "file": study.path.as_posix(),
             "content": read_yaml(study.path),
         },
-        "signatures": {name: signature(name) for name in ("mixed", "lc", "chrf")},
+        "signatures": {name: signature(name) for name in ("mixed", "lc", "chrf", "sentence")},
         "runs": runs,
     }
 

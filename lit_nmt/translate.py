@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from lit_nmt.attention import forced_attention, over_words, spread_over_lengths
 from lit_nmt.configuration import read_yaml
 from lit_nmt.data.corpora import EXAMPLES
-from lit_nmt.data.prepared import PREPARED, PreparedCorpus
+from lit_nmt.data.prepared import PREPARED, EncodedSplit, PreparedCorpus
 from lit_nmt.decoding import Hypothesis, Search, parse_decoding, translate_ids
 from lit_nmt.errors import UserError
 from lit_nmt.files import file_digest, replacing, write_json
@@ -188,8 +189,10 @@ def translate_test_sets(
 ) -> None:
     """Writes `translations/<test set>.<decoding>.jsonl` of a run, and beside it a `.json` of how it was made.
 
-    A line each sentence, in the corpus's order: id, source, reference, hypothesis, score, source_words. The
-    `.json` is written last, and only what it vouches for (weights, settings and corpus) is taken as done.
+    A line each sentence, in the corpus's order: id, source, reference, hypothesis, score, source_words. Of some
+    sentences, of all lengths, the attention stands in `<test set>.<decoding>.attention.jsonl`, a line each: id,
+    source, target (words) and weights, see `over_words`; the file is empty where a model has none. The `.json` is
+    written last, and only what it vouches for (weights, settings and corpus) is taken as done.
 
     Args:
         run: a run folder.
@@ -209,8 +212,10 @@ def translate_test_sets(
     for test_set in test_sets:
         for decoding, search in settings.items():
             path = run / "translations" / f"{test_set}.{decoding}.jsonl"
+            attention = path.with_suffix(".attention.jsonl")
             made = {**identity, "settings": dataclasses.asdict(search)}
-            if path.is_file() and not force and _vouches(path.with_suffix(".json"), made):
+            is_there = path.is_file() and attention.is_file()
+            if is_there and not force and _vouches(path.with_suffix(".json"), made):
                 print(f"{path}: there already")
                 continue
             translator = translator or Translator(run, corpus, device, threads, max_tokens)
@@ -219,7 +224,9 @@ def translate_test_sets(
             started = time.perf_counter()
             found = translator.translate_ids(sources, search, f"{test_set} {decoding}")
             seconds = time.perf_counter() - started
-            _write_translations(path, corpus, test_set, [best[0] for best in found])
+            best = [hypotheses[0] for hypotheses in found]
+            _write_translations(path, corpus, test_set, best)
+            _write_attention(attention, translator, split, best)
             write_json(
                 path.with_suffix(".json"),
                 {
@@ -329,4 +336,16 @@ def _write_translations(path: Path, corpus: PreparedCorpus, test_set: str, best:
                 "score": hypothesis.score,
                 "source_words": int(words[row]),
             }
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _write_attention(path: Path, translator: Translator, split: EncodedSplit, best: Sequence[Hypothesis]) -> None:
+    rows = spread_over_lengths(split.source_words)
+    sources, targets = [split.source[row] for row in rows], [best[row].tokens for row in rows]
+    found = forced_attention(
+        translator.model, sources, targets, max_tokens=translator.max_tokens, device=translator.device
+    )
+    with replacing(path) as beside, open(beside, "w", encoding="utf-8", newline="\n") as file:
+        for row, source, target, weights in zip(rows, sources, targets, found or [], strict=False):
+            line = {"id": row, **over_words(weights, source.tolist(), target, translator.subwords)}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")

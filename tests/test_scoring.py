@@ -188,20 +188,31 @@ def test_provenance_says_where_every_run_came_from(study):
     assert run["versions"] == {"torch": "2"}
     assert run["translations"]["market.beam5"]["sentences_per_second"] == 12.5
     assert "case:lc" in provenance["signatures"]["lc"]
+    assert "eff:yes" in provenance["signatures"]["sentence"]
 
 
-def test_examples_are_the_same_sentences_for_every_model_from_every_bin(study):
+def test_examples_are_all_sentences_as_one_run_of_each_model_translates_them(study):
+    kept = {"id": 7, "source": ["Wheel"], "target": ["Rad", SEPARATORS], "weights": [[90, 10], [80, 20], [0, 100]]}
+    path = study.runs[0].folder / "translations" / "market.beam5.attention.jsonl"
+    path.write_text(json.dumps(kept, ensure_ascii=False) + "\n", encoding="utf-8")
     score("trial")
     text = (study.results_folder / "examples.jsonl").read_text(encoding="utf-8")
     examples = pd.DataFrame([json.loads(line) for line in text.split("\n") if line])
     assert examples.redistribute.all()
     assert set(examples.groupby("model").seed.agg(lambda seeds: tuple(set(seeds)))) == {(1,)}
-    ids = examples.groupby(["test_set", "decoding", "model"]).id.agg(tuple)
-    assert ids.groupby("test_set").nunique().eq(1).all()
-    shown = examples[(examples.test_set == "market") & (examples.decoding == "beam5") & (examples.model == "plain")]
-    assert (shown.source_words <= 10).sum() == 8
-    assert (shown.source_words > 10).sum() == 8
+    assert set(examples.decoding) == {"beam5"}
+    ids = examples.groupby(["model", "test_set"]).id.agg(list)
+    for model in ("plain", "fancy"):
+        for test_set, size in TEST_SETS.items():
+            assert ids[model, test_set] == list(range(size))
     assert examples.reference.str.contains(SEPARATORS, regex=False).any()
+    attended = examples[examples.attention.notna()]
+    assert attended[["model", "test_set", "id"]].to_numpy().tolist() == [["plain", "market", 7]]
+    assert attended.attention.item() == {key: kept[key] for key in ("source", "target", "weights")}
+    for row in examples.sample(10, random_state=1).itertuples():
+        bleu, chrf = BLEU(effective_order=True), CHRF()
+        assert row.bleu == pytest.approx(bleu.sentence_score(row.hypothesis, [row.reference]).score, abs=0.01)
+        assert row.chrf == pytest.approx(chrf.sentence_score(row.hypothesis, [row.reference]).score, abs=0.01)
 
 
 def test_sentences_that_may_be_shown_are_shown_whole_and_not_scored(study):
@@ -266,6 +277,13 @@ def test_a_broken_translation_file_is_named_with_its_line(study):
     lines = path.read_text(encoding="utf-8").split("\n")
     path.write_text("\n".join([*lines[:4], '{"id": 4, "source": "cut of']), encoding="utf-8")
     with pytest.raises(UserError, match=r"market\.beam5\.jsonl, line 5: no translation"):
+        score("trial")
+
+
+def test_a_broken_attention_file_is_named_with_its_line(study):
+    path = study.runs[0].folder / "translations" / "market.beam5.attention.jsonl"
+    path.write_text('{"id": 4, "source": []}\n', encoding="utf-8")
+    with pytest.raises(UserError, match=r"market\.beam5\.attention\.jsonl, line 1: no attention"):
         score("trial")
 
 

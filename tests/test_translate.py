@@ -119,7 +119,10 @@ def test_test_sets_are_translated_into_files(run: Path, corpus_folder: Path) -> 
     assert cli.main(["translate", str(run), "--test_sets", "all", "--decodings", "greedy", "beam3"]) == 0
     names = {path.name for path in (run / "translations").iterdir()}
     assert names == {
-        f"{t}.{d}.{s}" for t in ("first", "second", "examples") for d in ("greedy", "beam3") for s in ("jsonl", "json")
+        f"{t}.{d}.{s}"
+        for t in ("first", "second", "examples")
+        for d in ("greedy", "beam3")
+        for s in ("jsonl", "json", "attention.jsonl")
     }
     for decoding in ("greedy", "beam3"):
         lines = records(run / "translations" / f"first.{decoding}.jsonl")
@@ -141,20 +144,23 @@ def test_only_what_is_missing_or_outdated_is_translated(run: Path, capsys: pytes
         assert cli.main(["translate", str(run), "--test_sets", "second", *options]) == 0
         return Reverser.calls
 
-    assert searches() == 4
+    each = 2  # a search, and once more for the attention
+    assert searches() == 4 * each
     path = run / "translations" / "second.greedy.jsonl"
     before = path.read_bytes()
     assert searches() == 0
     assert "there already" in capsys.readouterr().out
-    assert searches("--force") == 4
+    assert searches("--force") == 4 * each
     path.unlink()  # as if killed
-    assert searches() == 1
+    assert searches() == each
     assert path.read_bytes() == before
     path.with_suffix(".json").write_text("{")
-    assert searches() == 1
-    assert searches("--length_penalty", "0.5") == 4
+    assert searches() == each
+    path.with_suffix(".attention.jsonl").unlink()
+    assert searches() == each
+    assert searches("--length_penalty", "0.5") == 4 * each
     (run / "checkpoints" / "best.ckpt").write_bytes(b"trained on")
-    assert searches("--length_penalty", "0.5") == 4
+    assert searches("--length_penalty", "0.5") == 4 * each
     assert searches("--length_penalty", "0.5") == 0
 
 
@@ -289,3 +295,15 @@ def test_a_trained_checkpoint_is_loaded(
         lines = records(run / "translations" / f"first.{decoding}.jsonl")
         assert len(lines) == len(SENTENCES)
         assert all(line["score"] < 0 for line in lines)
+        attended = records(run / "translations" / f"first.{decoding}.attention.jsonl")
+        assert [row["id"] for row in attended] == list(range(len(SENTENCES)))
+        for line, row in zip(lines, attended, strict=True):
+            assert " ".join(row["source"]).split() == line["source"].split()
+            assert " ".join(row["target"]) == line["hypothesis"]
+            assert all(len(weights) == len(row["source"]) + 1 for weights in row["weights"])
+            assert len(row["weights"]) == len(row["target"]) + 1
+
+
+def test_a_model_without_attention_leaves_an_empty_file(run: Path) -> None:
+    assert cli.main(["translate", str(run), "--test_sets", "first", "--decodings", "greedy"]) == 0
+    assert (run / "translations" / "first.greedy.attention.jsonl").read_bytes() == b""

@@ -71,12 +71,13 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels side by side with what they show, and their numbers as a table to unfold."""
+    """Panels side by side with what they show, and their numbers as a table to unfold; `again`: of another place."""
 
     title: str
     panels: list[Panel]
     caption: str
     numbers: Table | None = None
+    again: bool = False
     kind: str = field(default="figure", init=False)
 
 
@@ -98,11 +99,21 @@ class Facts:
 
 @dataclass(frozen=True)
 class Fold:
-    """Blocks behind a line that unfolds them."""
+    """Blocks behind a line that unfolds them; `printed`: on paper they stand open."""
 
     title: str
     blocks: list[Any]
+    printed: bool = False
     kind: str = field(default="fold", init=False)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What a model looked at: `weights` (target words + 1, source words + 1) in hundredths, ends of sentences last."""
+
+    source: list[str]
+    target: list[str]
+    weights: list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,8 @@ class Translation:
     label: str
     colour: int | None
     pieces: list[tuple[str, bool]]
+    scores: str = ""
+    attention: Attention | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +135,30 @@ class Example:
     source: str
     reference: str
     translations: list[Translation]
-    kind: str = field(default="example", init=False)
+
+
+@dataclass(frozen=True)
+class Explorer:
+    """All translated sentences, to be searched by `explorer.js`, and a few of them that are read without it.
+
+    Attributes:
+        examples: those few.
+        content: what the script reads: `models` (label and colour), `sets` (corpus, test set and decoding), and
+            `sentences`, each [set, id, source words, source, reference, translations], a translation [model,
+            hypothesis, BLEU, chrF, attention]; sets and models are meant by their places.
+        bins: to choose from, as (value, text): "5-10" and what is read.
+    """
+
+    examples: list[Example]
+    content: dict[str, Any]
+    bins: list[tuple[str, str]]
+    kind: str = field(default="explorer", init=False)
+
+    @property
+    def attended(self) -> bool:
+        """Whether the attention of some translations is known, and not of all."""
+        known = {translation[4] is not None for sentence in self.content["sentences"] for translation in sentence[5]}
+        return len(known) > 1
 
 
 @dataclass(frozen=True)

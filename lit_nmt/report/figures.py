@@ -52,6 +52,12 @@ class Panel:
     svg: str
     png: bytes
 
+    @property
+    def view_box(self) -> str:
+        """Of the drawing on the page, which another place on it can show again by `name`."""
+        found = re.search(r'viewBox="([^"]*)"', self.inline)
+        return found[1] if found else ""
+
 
 def draw_bins(
     name: str,
@@ -358,6 +364,7 @@ def _clean(drawing: str, name: str, description: str) -> tuple[str, str]:
     inline = re.sub(r"#[0-9a-f]{6}\b", lambda match: names.get(match[0], match[0]), plain)
     inline = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--sans)", inline)
     _, _, width, height = root.attrib["viewBox"].split()
+    inline = inline.replace("<svg ", f'<svg id="{name}" ', 1)
     paper = f'<rect width="{width}" height="{height}" fill="#ffffff" />'
     svg = re.sub(r"^(<svg[^>]*>)", lambda match: match[1] + paper, plain)
     return inline, svg + "\n"

@@ -1,52 +1,15 @@
-"""The parts of a report that let a reader check it: example translations, and where each number came from."""
+"""The part of a report that lets a reader check it: where each number came from."""
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import yaml
 
 from lit_nmt.report import words
-from lit_nmt.report.content import (
-    Cell,
-    Code,
-    Column,
-    Example,
-    Facts,
-    Fold,
-    Group,
-    Paragraph,
-    Section,
-    Table,
-    Translation,
-)
+from lit_nmt.report.content import Cell, Code, Column, Facts, Fold, Group, Paragraph, Section, Table
 from lit_nmt.report.speed import facts
-from lit_nmt.report.view import View, spoken_decoding, spoken_test_set
-
-SHOWN = 12
-"""Examples on the page, per corpus; all of them are in `results/examples.jsonl`."""
-
-
-def examples_section(view: View) -> Section:
-    """Translations of the same sentences side by side, short sources first."""
-    blocks: list[Any] = []
-    if view.results.examples:
-        blocks.append(
-            Paragraph(
-                "The same sentences through every model: first seed, sources from short to long, chosen for their "
-                "length alone. Underlined words do not stand in the reference, which does not make them wrong."
-            )
-        )
-    for corpus in view.corpora:
-        rows = [row for row in view.results.examples if row.get("corpus") == corpus]
-        blocks.extend(_examples(view, corpus, rows))
-        hidden = view.results.left_out.get(corpus)
-        if hidden is not None:
-            blocks.append(Paragraph(_left_out(view, corpus, hidden), "missing"))
-    if not blocks:
-        blocks.append(Paragraph("No example translations yet; `lit-nmt score` picks them.", "missing"))
-    return Section("examples", "Example translations", blocks)
+from lit_nmt.report.view import View
 
 
 def sources_section(view: View) -> Section:
@@ -79,65 +42,6 @@ def sources_section(view: View) -> Section:
         )
     )
     return Section("sources", "Where the numbers come from", blocks)
-
-
-def mark_differences(hypothesis: str, reference: str) -> list[tuple[str, bool]]:
-    """Cuts a hypothesis into pieces (text, whether the reference lacks it); joined, they are the hypothesis.
-
-    Words are matched as the longest common runs, in order (difflib).
-    """
-    ours, theirs = hypothesis.split(" "), reference.split(" ")
-    matcher = difflib.SequenceMatcher(None, ours, theirs, autojunk=False)
-    pieces: list[tuple[str, bool]] = []
-    for tag, start, end, _, _ in matcher.get_opcodes():
-        if start == end:
-            continue
-        if pieces:
-            pieces.append((" ", False))
-        pieces.append((" ".join(ours[start:end]), tag != "equal"))
-    return pieces
-
-
-def _examples(view: View, corpus: str, rows: list[dict[str, Any]]) -> list[Example]:
-    decodings = {row.get("decoding") for row in rows}
-    decoding = next((name for name in view.decodings if name in decodings), None)
-    sentences: dict[tuple[str, Any], dict[str, dict[str, Any]]] = {}
-    for row in rows:
-        if row.get("decoding") == decoding:
-            # The first seed of each model stands for it.
-            sentences.setdefault((row.get("test_set", ""), row["id"]), {}).setdefault(row["model"], row)
-    ordered = sorted(sentences.items(), key=lambda item: (_words(item[1]), str(item[0])))
-    step = max(1.0, len(ordered) / SHOWN)
-    chosen = [ordered[int(place * step)] for place in range(min(SHOWN, len(ordered)))]
-    examples = []
-    for (test_set, number), by_model in chosen:
-        first = next(iter(by_model.values()))
-        translations = []
-        for model in [*view.styles, *(name for name in by_model if name not in view.styles)]:
-            if model in by_model:
-                name = view.name(model)
-                pieces = mark_differences(by_model[model]["hypothesis"], first["reference"])
-                translations.append(Translation(name.text, name.colour, pieces))
-        title = f"{corpus}, {spoken_test_set(test_set)}, sentence {number}: {_words(by_model)} words"
-        if decoding:
-            title += f", {spoken_decoding(decoding)}"
-        examples.append(Example(title, first["source"], first["reference"], translations))
-    return examples
-
-
-def _words(by_model: dict[str, dict[str, Any]]) -> int:
-    return int(next(iter(by_model.values())).get("source_words") or 0)
-
-
-def _left_out(view: View, corpus: str, hidden: int) -> str:
-    name = view.results.study.get("name", "STUDY")
-    examples = words.sentence(words.count(hidden, "example translation"))
-    verb = "is" if hidden == 1 else "are"
-    return (
-        f"{corpus}: the text belongs to its owners and may not be passed on. {examples} {verb} left out of this page; "
-        f"scores, figures and verdicts are complete. To see them, make the report on your own machine: "
-        f"`./run_all.sh {name}` fetches the corpus and writes reports/{name}/index.html."
-    )
 
 
 def _machines(view: View) -> Any:
@@ -177,15 +81,25 @@ def _run(view: View, key: tuple[str, str, str], row: dict[str, Any], origin: dic
     blocks: list[Any] = []
     command = origin.get("command")
     if command:
-        blocks.append(Code(command if isinstance(command, str) else " ".join(map(str, command))))
+        commit = words.commit(str(row.get("commit") or origin.get("commit") or ""))
+        where = f"in a checkout of `{commit}` " if commit != words.NOTHING else ""
+        study = view.results.study.get("name", "STUDY")
+        blocks += [
+            Paragraph(f"To repeat it, {where}where `./run_all.sh {study}` has begun (that alone repeats the study):"),
+            Code(command if isinstance(command, str) else " ".join(map(str, command))),
+        ]
     shown = {name: value for name, value in row.items() if name not in ("study", "corpus", "model", "seed")}
     shown = {name: _whole(value) for name, value in shown.items() if value == value}
-    for what, told_of in (origin.get("translations") or {}).items():
-        shown[f"translation of {what}"] = ", ".join(f"{name} {value}" for name, value in facts(told_of))
     told = {"translations", "corpus", "model", "seed", "config", "command", *shown}
     blocks.append(Facts(facts(shown) + facts({name: value for name, value in origin.items() if name not in told})))
+    translations = [
+        (what, ", ".join(f"{name} {value}" for name, value in facts(told_of)))
+        for what, told_of in (origin.get("translations") or {}).items()
+    ]
     if origin.get("config"):
         blocks.append(Code(_yaml(origin["config"])))
+    if translations:
+        blocks.append(Fold("Its translations", [Facts(translations)]))
     status = str(row.get("status") or origin.get("status") or "not recorded")
     return Fold(f"{view.label(model)} on {corpus}, seed {seed}: {status}", blocks)
 

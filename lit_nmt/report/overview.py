@@ -1,4 +1,4 @@
-"""The opening of a report: the answer in plain words, what calls for care, the verdicts, and what was compared."""
+"""A report and its opening: the answer in plain words, what calls for care, and what was compared."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from lit_nmt.evaluation import ALL
 from lit_nmt.intervals import ENOUGH_SEEDS
 from lit_nmt.report import words
 from lit_nmt.report.content import Cell, Column, Group, Paragraph, Report, Section, Table
-from lit_nmt.report.origins import examples_section, sources_section
+from lit_nmt.report.examples import examples_section
+from lit_nmt.report.origins import sources_section
 from lit_nmt.report.quality import learning_section, length_section, quality_section
 from lit_nmt.report.speed import speed_section, spoken_setting
 from lit_nmt.report.tables import Results
+from lit_nmt.report.verdicts import SYMBOLS, verdicts_section
 from lit_nmt.report.view import View, spoken_bin, spoken_decoding, spoken_test_set
-
-SYMBOLS = {"supported": "\N{CHECK MARK}", "refuted": "\N{MULTIPLICATION X}", "inconclusive": "?"}
 
 
 def make_report(results: Results) -> Report:
     """Everything that a page says, from the tables alone."""
     view = View.of(results)
     name = str(results.study.get("name") or results.folder.parent.name)
+    others = [
+        compared_section(view),
+        quality_section(view),
+        length_section(view),
+        learning_section(view),
+        speed_section(view),
+        examples_section(view),
+        sources_section(view),
+    ]
     return Report(
         name,
         str(results.study.get("title") or name),
         " ".join(str(results.study.get("question") or "").split()),
         summary(view),
         warnings(view),
-        [
-            verdicts_section(view),
-            compared_section(view),
-            quality_section(view),
-            length_section(view),
-            learning_section(view),
-            speed_section(view),
-            examples_section(view),
-            sources_section(view),
-        ],
+        [verdicts_section(view, others), *others],
     )
 
 
@@ -98,53 +98,6 @@ def warnings(view: View) -> list[str]:
                 f"{words.number(100 * tolerance, 0)} %."
             )
     return found
-
-
-def verdicts_section(view: View) -> Section:
-    """Claims with their verdicts."""
-    claims = view.results["claims"]
-    if claims.empty:
-        text = "This study puts no claim on trial; its results are exploratory."
-        return Section("verdicts", "Verdicts", [Paragraph(text)])
-    groups = []
-    for claim, parts in claims.groupby("claim", sort=False):
-        rows = []
-        for row in parts.itertuples():
-            rows.append(
-                [
-                    Cell(words.sentence(str(row.part))),
-                    *verdict_cells(row),
-                    Cell(str(row.statistic)),
-                    Cell(str(row.evidence)),
-                ]
-            )
-        first = parts.iloc[0]
-        papers = "; ".join(dict.fromkeys(str(paper) for paper in parts["paper"] if paper))
-        criterion = f"Criterion ({_committed(str(first['criterion_commit']))}): {first['criterion']}"
-        groups.append(Group(rows, titled(str(claim), papers), criterion, claim_id(str(claim))))
-    columns = [
-        Column("where", number=False),
-        Column("verdict", number=False),
-        Column("value", hint="with its 95 % interval"),
-        Column("what was measured", number=False),
-        Column("evidence", number=False),
-    ]
-    note = "Everything else on this page is exploratory: no criterion was set for it beforehand."
-    return Section("verdicts", "Verdicts", [Table("Claims on trial", columns, groups, note)])
-
-
-def verdict_cells(row: Any) -> list[Cell]:
-    """A verdict, and the value behind it with its interval."""
-    verdict = str(row.verdict)
-    return [
-        Cell(f"{SYMBOLS.get(verdict, '')} {verdict}".strip(), tone=verdict),
-        Cell(words.rounded(row.value), row.value, note=_bounds(row.low, row.high)),
-    ]
-
-
-def claim_id(claim: str) -> str:
-    """Where a claim's verdicts stand on a page, for links."""
-    return f"claim-{claim}"
 
 
 def compared_section(view: View) -> Section:
@@ -320,19 +273,3 @@ def _speed_in_words(view: View) -> list[str]:
         how = f" ({spoken_setting(ordered)})" if doing == "training" else f" with {spoken_decoding(phase[7:])}"
         sentences.append(f"Target tokens per second in {doing}{how}: {words.listing(said)}.")
     return sentences
-
-
-def titled(claim: str, papers: str) -> str:
-    """A claim's name and who made it."""
-    spoken = words.sentence(claim.replace("-", " "))
-    return f"{spoken} ({papers})" if papers else spoken
-
-
-def _bounds(low: float, high: float) -> str:
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return "no interval"
-    return f"{words.rounded(low)} to {words.rounded(high)}"
-
-
-def _committed(commit: str) -> str:
-    return f"committed as {words.commit(commit)}" if commit else "not committed"

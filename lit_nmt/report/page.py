@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -10,11 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
 
-from lit_nmt.report.content import Code, Column, Example, Facts, Figure, Fold, Paragraph, Report, Table
+from lit_nmt.report.content import (
+    Attention,
+    Code,
+    Column,
+    Example,
+    Explorer,
+    Facts,
+    Figure,
+    Fold,
+    Paragraph,
+    Report,
+    Table,
+    Translation,
+)
 from lit_nmt.report.styles import css_variables
 
 HERE = Path(__file__).parent
+
+
+BLANK = Example("", "", "", [Translation("", 0, [], "", Attention([], [], []))])
+"""What the script fills in for each sentence."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +49,16 @@ class Entry:
 
 def render_html(report: Report) -> str:
     """The whole report as one HTML document, every text in it escaped."""
-    return (
-        _environment()
-        .get_template("page.html.jinja")
-        .render(report=report, style=_style(), script=(HERE / "sort.js").read_text(encoding="utf-8"), spans=_spans)
+    scripts = [(HERE / name).read_text(encoding="utf-8") for name in ("sort.js", "explorer.js")]
+    template = _environment().get_template("page.html.jinja")
+    return template.render(
+        report=report,
+        style=_style(),
+        scripts=scripts,
+        spans=_spans,
+        options=_options,
+        data=_data,
+        blank=BLANK,
     )
 
 
@@ -59,8 +85,7 @@ def render_markdown(report: Report) -> str:
 
 def _markdown(block: Any) -> list[str]:
     if isinstance(block, Paragraph):
-        pieces = block.text.split("`")
-        return ["".join(f"`{piece}`" if place % 2 else _escape(piece) for place, piece in enumerate(pieces)), ""]
+        return [_prose(block.text), ""]
     if isinstance(block, Table):
         return _markdown_table(block)
     if isinstance(block, Figure):
@@ -72,21 +97,32 @@ def _markdown(block: Any) -> list[str]:
         if block.numbers:
             lines += _folded("The numbers", _markdown_table(block.numbers))
         return lines
-    if isinstance(block, Example):
-        rows = [("source", _escape(block.source)), ("reference", _escape(block.reference))]
-        for translation in block.translations:
-            text = "".join(_escape(piece) for piece, _ in translation.pieces)
-            rows.append((f"**{_escape(translation.label)}**", text or "*nothing*"))
-        return ["| " + _escape(block.title) + " | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows), ""]
+    if isinstance(block, Explorer):
+        return [line for example in block.examples for line in _markdown_example(example)]
     if isinstance(block, Code):
         fence = "`" * (max((len(run) for run in re.findall(r"`+", block.text)), default=2) + 1)
         fence = max(fence, "```", key=len)
         return [fence, block.text, fence, ""]
     if isinstance(block, Facts):
-        return ["| | |", "|---|---|", *(f"| {_escape(a)} | {_escape(b)} |" for a, b in block.rows), ""]
+        return ["| | |", "|---|---|", *(f"| {_escape(a)} | {_prose(b)} |" for a, b in block.rows), ""]
     if isinstance(block, Fold):
         return _folded(block.title, [line for inner in block.blocks for line in _markdown(inner)])
     raise TypeError(f"no Markdown for {type(block).__name__}")
+
+
+def _markdown_example(example: Example) -> list[str]:
+    rows = [("source", _escape(example.source)), ("reference", _escape(example.reference))]
+    for translation in example.translations:
+        text = "".join(_escape(piece) for piece, _ in translation.pieces) or "*nothing*"
+        scores = f"<br><sub>{_escape(translation.scores)}</sub>" if translation.scores else ""
+        rows.append((f"**{_escape(translation.label)}**", text + scores))
+    return ["| " + _escape(example.title) + " | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows), ""]
+
+
+def _prose(text: str) -> str:
+    """Text with code between backticks."""
+    pieces = enumerate(text.split("`"))
+    return "".join(f"`{piece}`" if place % 2 else _escape(piece) for place, piece in pieces)
 
 
 def _folded(title: str, lines: list[str]) -> list[str]:
@@ -121,6 +157,16 @@ def _escape(text: str) -> str:
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*_\[\]|~$#])", r"\\\1", text)
     return re.sub(r"[\r\n\v\f\x85\u2028\u2029]+", " ", text)
+
+
+def _options(texts: Iterable[str], before: str = "") -> list[tuple[str, str]]:
+    """What a reader chooses from, by place."""
+    return [(str(place), before + text) for place, text in enumerate(texts)]
+
+
+def _data(content: Any) -> Markup:
+    """Content as JSON that no text in it can end."""
+    return htmlsafe_json_dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
 def _spans(columns: list[Column]) -> list[tuple[str, int]]:

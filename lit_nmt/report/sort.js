@@ -1,5 +1,5 @@
 // Turns the headings of every table into buttons that sort its rows, each group within itself.
-for (const table of document.querySelectorAll("table")) {
+for (const table of document.querySelectorAll(".table table")) {
   const headings = [...table.tHead.rows[table.tHead.rows.length - 1].cells];
   if (![...table.tBodies].some((body) => body.querySelectorAll("tr:not(.grouped)").length > 1)) continue;
   headings.forEach((heading, column) => {

@@ -13,6 +13,10 @@ from lit_nmt.report.view import View, spoken_decoding
 
 SETTING = ["device", "threads", "precision"]
 TOKENS = "target tokens per second"
+HOW = (
+    "Tokens are target tokens without padding. Models take turns, so that a change of the machine's speed hits all "
+    "alike; warm-up is not counted; intervals are over the measured windows."
+)
 
 
 def speed_section(view: View) -> Section:
@@ -23,27 +27,28 @@ def speed_section(view: View) -> Section:
         text = "Throughput has not been measured yet; `lit-nmt bench` does it, on a machine that is otherwise idle."
         return Section("speed", "Speed and memory", [Paragraph(text, "missing")])
     blocks: list[object] = []
-    settings = list(rows.groupby(SETTING, sort=False, dropna=False))
-    for place, (_, group) in enumerate(settings):
+    alike = settings(rows)
+    for place, group in enumerate(alike):
         label = spoken_setting(group)
-        stem = f"throughput{place + 1}" if len(settings) > 1 else "throughput"
+        stem = f"throughput{place + 1}" if len(alike) > 1 else "throughput"
         for corpus, own in group[group["source_length"].isna()].groupby("corpus", sort=False):
             blocks.append(_corpus_figure(view, f"{stem}.{corpus}", str(corpus), label, own))
             blocks.append(_table(view, f"{corpus}: {label}", own))
         fixed = group[group["source_length"].notna()]
         if len(fixed):
             blocks.append(_length_figure(view, stem, label, fixed))
-    text = (
-        "Tokens are target tokens without padding. Models take turns, so that a change of the machine's speed hits "
-        "all alike; warm-up is not counted; intervals are over the measured windows. Compare within one setting only."
-    )
-    blocks.insert(0, Paragraph(text))
+    blocks.insert(0, Paragraph(f"{HOW} Compare within one setting only."))
     if view.results.environment.get("warning"):
         blocks.insert(1, Paragraph(words.sentence(f"{view.results.environment['warning']}."), "warning"))
     environment = facts(view.results.environment)
     if environment:
         blocks.append(Fold("The machine these were measured on", [Facts(environment)]))
     return Section("speed", "Speed and memory", blocks)
+
+
+def settings(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    """Rows of `throughput.csv` by device, threads and precision: what was measured alike."""
+    return [group for _, group in rows.groupby(SETTING, sort=False, dropna=False)]
 
 
 def spoken_phase(phase: str) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 from lit_nmt.claims import CLAIMS
 from lit_nmt.report import words
 from lit_nmt.report.content import Cell, Column, Group, Paragraph, Report, Section, Table
-from lit_nmt.report.overview import claim_id, counted_verdicts, titled, verdict_cells
+from lit_nmt.report.overview import counted_verdicts
 from lit_nmt.report.tables import Results
+from lit_nmt.report.verdicts import claim_id, titled, verdict_cells
 
 
 def make_whole(results: Results) -> Report:
@@ -52,8 +53,7 @@ def _verdicts_section(results: Results) -> Section:
             ]
             for row in own.itertuples()
         ]
-        papers = "; ".join(dict.fromkeys(str(paper) for paper in own["paper"] if paper))
-        groups.append(Group(rows, titled(str(claim), papers), claimed(str(claim)), claim_id(str(claim))))
+        groups.append(Group(rows, titled(str(claim), own), claimed(str(claim)), claim_id(str(claim))))
     columns = [
         Column("evidence", number=False, hint="the study that judged, and where"),
         Column("verdict", number=False),

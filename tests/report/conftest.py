@@ -48,6 +48,7 @@ def write_results(
     throughput: bool = True,
     failed: tuple[tuple[str, str, int], ...] = (),
     hypothesis: str | None = None,
+    examples: int = len(SENTENCES),
 ) -> Path:
     """Fills a results folder; the same arguments give the same bytes."""
     generator = np.random.default_rng(7)
@@ -134,7 +135,7 @@ def write_results(
     lines = [
         json.dumps(row, ensure_ascii=False) + "\n"
         for corpus in corpora
-        for row in _examples(corpus, test_sets[0], hypothesis)
+        for row in _examples(corpus, test_sets[0], hypothesis, examples)
     ]
     (folder / "examples.jsonl").write_text("".join(lines), encoding="utf-8")
     return folder
@@ -168,30 +169,38 @@ def _counts(words: np.ndarray, skill: float, slope: float, generator: np.random.
     return np.array(rows, dtype=np.int32)
 
 
-def _examples(corpus: str, test_set: str, hypothesis: str | None) -> list[dict[str, Any]]:
+def _examples(corpus: str, test_set: str, hypothesis: str | None, count: int) -> list[dict[str, Any]]:
+    """Translations of so many sentences, the first six of them different; with attention where a model has it."""
     rows = []
-    for number, (source, reference, redistribute) in enumerate(SENTENCES):
+    for number in range(count):
+        source, reference, redistribute = SENTENCES[number % len(SENTENCES)]
         for model in MODELS:
             drop = {"seq2seq": 3, "attention-seq2seq": 1, "transformer": 0}[model]
             said = reference.split(" ")
             if drop:
                 said = [word for place, word in enumerate(said) if place % 5 != drop]
-            rows.append(
-                {
-                    "corpus": corpus,
-                    "model": model,
-                    "seed": 1,
-                    "test_set": test_set,
-                    "decoding": "beam5",
-                    "id": number * 7,
-                    "source": source,
-                    "reference": reference,
-                    "hypothesis": hypothesis or " ".join(said),
-                    "score": -0.42,
-                    "source_words": len(source.split(" ")),
-                    "redistribute": redistribute,
-                }
-            )
+            row = {
+                "corpus": corpus,
+                "model": model,
+                "seed": 1,
+                "test_set": test_set,
+                "decoding": "beam5",
+                "id": number * 7,
+                "source": source,
+                "reference": reference,
+                "hypothesis": hypothesis or " ".join(said),
+                "score": -0.42,
+                "source_words": len(source.split(" ")),
+                "bleu": 100.0 - 20 * drop,
+                "chrf": 100.0 - 10 * drop,
+                "redistribute": redistribute,
+            }
+            if model != "seq2seq" and number < len(SENTENCES):
+                ours, theirs = len(row["hypothesis"].split(" ")) + 1, row["source_words"] + 1
+                weights = (100 * np.eye(ours, theirs)).astype(int).tolist()
+                words = {"source": source.split(" "), "target": row["hypothesis"].split(" ")}
+                row["attention"] = {**words, "weights": weights}
+            rows.append(row)
     return rows
 
 

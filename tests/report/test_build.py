@@ -17,6 +17,7 @@ import pytest
 from lit_nmt import load_results
 from lit_nmt.claims import CLAIMS
 from lit_nmt.errors import UserError
+from lit_nmt.report import verdicts
 from lit_nmt.report.build import describe_model, describe_study, report, restore_study
 from lit_nmt.report.tables import read_results
 from lit_nmt.studies import load_study
@@ -81,6 +82,34 @@ def test_numbers_on_the_page_are_those_of_the_tables(place: Path) -> None:
         assert f">{bleu:.1f}<" in page
 
 
+def test_a_claim_unfolds_to_all_that_its_verdict_rests_on(place: Path) -> None:
+    page = (place / "reports/demo/index.html").read_text(encoding="utf-8")
+    fold = html.unescape(page[page.index("what the verdict rests on") : page.index('<section id="compared"')])
+    assert '<use href="#throughput.market-en-de.train"' in fold
+    for said in (
+        "The Transformer trains on at least 1.1 times as many target tokens a second. (committed as f00d)",
+        "<code>smallest_effect</code>: 1.1",
+        "The ratio of target tokens per second, Transformer over recurrent model",
+        "Vaswani et al. 2017, sections 1 and 4.",
+        "On cpu, one thread, 32-true. Tokens are target tokens without padding.",
+        "transformer 4,728 tokens/s, seq2seq 6,413 tokens/s (throughput.csv)",
+    ):
+        assert said in fold
+    text = (place / "reports/demo/report.md").read_text(encoding="utf-8")
+    assert text.count("figures/throughput.market-en-de.train.png") == 2
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_every_claim_states_itself_and_its_sources(claim: str) -> None:
+    stated, sources, _, _ = verdicts._told(claim)
+    assert stated.endswith(".")
+    assert sources
+
+
+def test_figures_are_named_for_claims_that_there_are() -> None:
+    assert verdicts.SEEN_IN.keys() <= CLAIMS.keys()
+
+
 def test_every_trial_of_the_tuning_is_shown(place: Path) -> None:
     page = (place / "reports/demo/index.html").read_text(encoding="utf-8")
     assert "Two learning rates each, half the budget." in page
@@ -107,7 +136,7 @@ def test_published_report_holds_no_text_that_may_not_be_passed_on(place: Path) -
         assert [name for name, content in published.items() if secret.encode() in content] == []
     page = published["index.html"].decode()
     assert "may not be passed on" in page
-    assert "One example translation is left out" in page
+    assert "One translated sentence is left out" in page
     assert "./run_all.sh demo" in page
     assert "The old lighthouse" in page
     assert "results/sentences.parquet" in published

@@ -16,7 +16,7 @@ from lit_nmt.errors import UserError
 from lit_nmt.evaluation import score_table
 from lit_nmt.metrics import COLUMNS, Scorer, corpus_chrf
 from lit_nmt.report import words
-from lit_nmt.report.origins import mark_differences
+from lit_nmt.report.examples import mark_differences
 from lit_nmt.report.tables import add_chrf_intervals, chrf_of_sums, over_seeds, read_results, read_table, write_table
 
 REFERENCES = ["the cat sleeps on the warm stove", "nobody heard the bell", "a"]

@@ -1,0 +1,158 @@
+"""The part of a report that judges: the verdicts at a glance, then each claim with all that its verdict rests on."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from lit_nmt.claims import CLAIMS
+from lit_nmt.evaluation import ALL
+from lit_nmt.report import words
+from lit_nmt.report.content import Cell, Column, Facts, Figure, Fold, Group, Paragraph, Section, Table
+from lit_nmt.report.speed import HOW, settings, spoken_setting
+from lit_nmt.report.view import View, spoken_decoding, spoken_test_set
+
+SYMBOLS = {"supported": "\N{CHECK MARK}", "refuted": "\N{MULTIPLICATION X}", "inconclusive": "?"}
+SEEN_IN = {
+    "fixed-vector-bottleneck": r".+\.bleu-by-length",
+    "transformer-learns-long-sentences": r".+\.bleu-by-length",
+    "attention-carries-to-untrained-lengths": r".+\.bleu-by-length",
+    "recurrence-is-slower-to-train": r"throughput\d*\..+\.(train|decode-\w+)",
+    "constant-time": r"throughput\d*\.(train|decode-\w+)-by-length",
+}
+"""The names of the panels, elsewhere on the page, in which a claim can be seen."""
+
+
+def verdicts_section(view: View, others: Sequence[Section]) -> Section:
+    """Claims with their verdicts; `others` are the sections with the figures."""
+    claims = view.results["claims"]
+    if claims.empty:
+        text = "This study puts no claim on trial; its results are exploratory."
+        return Section("verdicts", "Verdicts", [Paragraph(text)])
+    parts = [(str(claim), rows) for claim, rows in claims.groupby("claim", sort=False)]
+    groups = [
+        Group(
+            [[Cell(words.sentence(str(row.part))), *verdict_cells(row)] for row in rows.itertuples()],
+            titled(claim, rows),
+            id=claim_id(claim),
+        )
+        for claim, rows in parts
+    ]
+    columns = [
+        Column("where", number=False),
+        Column("verdict", number=False),
+        Column("value", hint="with its 95 % interval"),
+    ]
+    note = "Everything else on this page is exploratory: no criterion was set for it beforehand."
+    figures = [block for section in others for block in section.blocks if isinstance(block, Figure)]
+    folds = [_fold(view, claim, rows, figures) for claim, rows in parts]
+    return Section("verdicts", "Verdicts", [Table("Claims on trial", columns, groups, note), *folds])
+
+
+def claim_id(claim: str) -> str:
+    """Where a claim's verdicts stand on a page, for links."""
+    return f"claim-{claim}"
+
+
+def titled(claim: str, rows: pd.DataFrame) -> str:
+    """A claim's name and who made it."""
+    papers = "; ".join(_different(rows["paper"]))
+    return f"{_spoken(claim)} ({papers})" if papers else _spoken(claim)
+
+
+def verdict_cells(row: Any) -> list[Cell]:
+    """A verdict, and the value behind it with its interval."""
+    verdict = str(row.verdict)
+    return [
+        Cell(f"{SYMBOLS.get(verdict, '')} {verdict}".strip(), tone=verdict),
+        Cell(words.rounded(row.value), row.value, note=_bounds(row.low, row.high)),
+    ]
+
+
+def _fold(view: View, claim: str, rows: pd.DataFrame, figures: list[Figure]) -> Fold:
+    """What the verdicts on a claim rest on."""
+    first = rows.iloc[0]
+    stated, sources, statistic, rule = _told(claim)
+    facts = [
+        ("criterion", f"{first['criterion']} ({_committed(str(first['criterion_commit']))})"),
+        ("decision", f"{rule} {_settings(view, claim)}".strip()),
+        ("statistic", statistic or words.listing(_different(rows["statistic"]))),
+        ("sources", sources or "; ".join(_different(rows["paper"]))),
+        ("how this was measured", _measured(view, " ".join(map(str, rows["evidence"])))),
+    ]
+    found = []
+    for row in rows.itertuples():
+        numbers = f"{words.rounded(row.value)} ({_bounds(row.low, row.high)})"
+        found.append((words.sentence(str(row.part)), f"{row.verdict}: {row.statistic} {numbers}; {row.evidence}"))
+    blocks: list[Any] = [Paragraph(stated)] if stated else []
+    for figure in figures:
+        panels = [panel for panel in figure.panels if re.fullmatch(SEEN_IN.get(claim, ""), panel.name)]
+        if panels:
+            blocks.append(Figure(figure.title, panels, figure.caption, again=True))
+    blocks += [Facts([(name, words.sentence(text)) for name, text in facts if text]), Facts(found)]
+    return Fold(f"{_spoken(claim)}: what the verdict rests on", blocks, printed=True)
+
+
+def _told(claim: str) -> tuple[str, str, str, str]:
+    """What a claim's docstring says: the claim, its sources, the statistic, and what decides."""
+    text = inspect.getdoc(CLAIMS[claim]) if claim in CLAIMS else None
+    stated, *others = [" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n")]
+    labelled = {"Source": "", "Statistic": "", "Settings": "", "": ""}
+    for paragraph in others:
+        label, colon, rest = paragraph.partition(": ")
+        known = label if colon and label in labelled else ""
+        labelled[known] = f"{labelled[known]} {rest if known else paragraph}".strip()
+    return stated, labelled["Source"], labelled["Statistic"], labelled[""]
+
+
+def _settings(view: View, claim: str) -> str:
+    """The numbers that a study sets for a claim."""
+    own = (view.results.study.get("claims") or {}).get(claim) or {}
+    return "; ".join(f"`{name}`: {value}" for name, value in own.items() if name != "criterion")
+
+
+def _measured(view: View, evidence: str) -> str:
+    """How the tables that the evidence names came about."""
+    told = []
+    if "scores.csv" in evidence or "sentences.parquet" in evidence:
+        told += [_scored(view, corpus) for corpus in view.corpora if view.test_sets(corpus)]
+        told += sorted({text.split(" ")[0] for text in view.primary_scores(view.corpora[0], view.case)["signature"]})
+    throughput = view.results["throughput"]
+    if "throughput.csv" in evidence and len(throughput):
+        told += [f"On {spoken_setting(rows)}." for rows in settings(throughput)]
+        told.append(HOW)
+    return " ".join(told) or "Counted exactly, not measured."
+
+
+def _scored(view: View, corpus: str) -> str:
+    scores = view.primary_scores(corpus, view.case)
+    whole = scores[scores["bin"] == ALL]
+    seeds = words.count(int(whole.groupby("model")["seed"].nunique().max()), "seed")
+    cased = "cased" if view.case == "mixed" else "lower-cased"
+    return (
+        f"{corpus}: {cased} BLEU of {spoken_decoding(view.decodings[0])} on {whole['sentences'].max():,.0f} sentences "
+        f"({spoken_test_set(view.primary_set(corpus))}), up to {seeds} a model."
+    )
+
+
+def _different(column: pd.Series) -> list[str]:
+    return list(dict.fromkeys(str(text) for text in column if text))
+
+
+def _spoken(claim: str) -> str:
+    return words.sentence(claim.replace("-", " "))
+
+
+def _bounds(low: float, high: float) -> str:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "no interval"
+    return f"{words.rounded(low)} to {words.rounded(high)}"
+
+
+def _committed(commit: str) -> str:
+    return f"committed as {words.commit(commit)}" if commit else "not committed"
