@@ -173,6 +173,28 @@ def test_failed_runs_and_missing_measurements_are_said_in_their_place(
     assert "nan" not in re.sub(r"<[^>]*>", " ", page).lower().split()
 
 
+def test_sentences_that_models_cut_are_told_at_the_top(
+    made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = made_up(tmp_path / "reports/demo/results", throughput=False, **SMALL)
+    provenance = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
+    for run in provenance["runs"]:
+        training, test = {}, {}
+        if run["model"] != "transformer":
+            training = {"sentences": 29000, "sources": 1234, "targets": 5}
+            test = {"sentences": 220, "sources": 3, "targets": 4}
+        run |= {"cut": training, "translations": {"market.beam5": {"cut": test}, "other.beam5": {"cut": training}}}
+    (results / "provenance.json").write_text(json.dumps(provenance), encoding="utf-8")
+    report("demo", Path("reports/demo/results"))
+    page = html.unescape((tmp_path / "reports/demo/index.html").read_text(encoding="utf-8"))
+    assert (
+        "Too long for Seq2seq and Attention seq2seq, and cut: on market-en-de, 1,234 of 29,000 sources and 5 targets "
+        "of the training text and 3 of 220 sources and 4 targets of market."
+    ) in page
+    assert page.count("Too long for") == 1
+
+
 @pytest.mark.parametrize("kept", [(), ("throughput.csv",), ("runs.csv", "curves.csv")])
 def test_any_part_may_be_missing(
     made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: tuple[str, ...]
@@ -204,7 +226,7 @@ def test_mistakes_are_told(made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         report("demo", results)
 
 
-@pytest.mark.parametrize("name", ["quick", "multi30k", "tiny"])
+@pytest.mark.parametrize("name", ["quick", "multi30k", "baselines", "tiny"])
 def test_shipped_studies_survive_the_way_through_json(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(HERE)
     study = load_study(name)
