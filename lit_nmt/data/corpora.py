@@ -21,7 +21,7 @@ CORPORA = Path("experiments/corpora")
 EXAMPLES = "examples"
 """The split of sentences that may be passed on: translated and shown in every report, and never scored."""
 
-Kind = Literal["files", "download", "mtdata", "sacrebleu", "synthetic", "holdout", "inline"]
+Kind = Literal["files", "download", "mtdata", "sacrebleu", "synthetic", "shifted", "holdout", "inline"]
 
 # What each kind of split reads besides `kind` and `limit`; a key of another kind is a mistake.
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -30,6 +30,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "mtdata": ("file", "identifiers"),
     "sacrebleu": ("file", "test_set"),
     "synthetic": ("pairs", "seed", "bins"),
+    "shifted": ("pairs", "seed", "bins", "shift"),
     "holdout": ("of", "pairs", "bins"),
     "inline": ("sentences",),
 }
@@ -39,6 +40,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "mtdata": ("identifiers",),
     "sacrebleu": ("test_set",),
     "synthetic": ("pairs",),
+    "shifted": ("pairs",),
     "holdout": ("of", "pairs"),
     "inline": ("sentences",),
 }
@@ -57,11 +59,12 @@ class SplitConfig:
         sha256: `download`: the checksum of the file of each language.
         identifiers: `mtdata`: data sets by mtdata's names, one after another.
         test_set: `sacrebleu`: the test set's name, as `wmt14/full`.
-        pairs: `synthetic`: how many pairs to make; `holdout`: how many to take.
-        seed: `synthetic`: the seed of the text.
+        pairs: `synthetic`, `shifted`: how many pairs to make; `holdout`: how many to take.
+        seed: `synthetic`, `shifted`: the seed of the text.
+        shift: `shifted`: names in one word before the name that each sentence begins with; 0: as they are.
         of: `holdout`: the split from which pairs are taken, and which loses them.
-        bins: ranges `[low, high]` of source words. `holdout`: take equally many from each. `synthetic`: make equally
-            many of each; one that is named twice counts twice.
+        bins: ranges `[low, high]` of source words. `holdout`: take equally many from each. `synthetic`, `shifted`:
+            make equally many of each; one that is named twice counts twice.
         sentences: `inline`: the text itself, each sentence in every language, as `{en: ..., de: ...}`.
         limit: Keep this many pairs of the split: those with the smallest digests, so 1,000 lie within 3,000.
     """
@@ -78,6 +81,7 @@ class SplitConfig:
     bins: list[list[int]] = field(default_factory=list)
     sentences: list[dict[str, str]] = field(default_factory=list)
     limit: int | None = None
+    shift: int = 0
 
     def check(self, where: str) -> None:
         """Raises `UserError` where a key is missing, or belongs to another kind of split."""
@@ -99,6 +103,8 @@ class SplitConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{where}.{name}: {value} found, at least 1 expected")
+        if self.shift < 0:
+            raise UserError(f"{where}.shift: {self.shift} found, at least 0 expected")
         for low_high in self.bins:
             if len(low_high) != 2 or low_high[0] > low_high[1]:
                 raise UserError(f"{where}.bins: {low_high} found, [low, high] in source words expected")
