@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from lit_nmt.claims.length import fixed_vector_bottleneck
+from lit_nmt.claims.networks import plain_networks_cannot_map_sequences
 from lit_nmt.claims.speed import constant_time, recurrence_is_slower_to_train
 from lit_nmt.claims.verdicts import Claim, Decision, Tables
 from lit_nmt.configuration import suggestion
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from lit_nmt.studies import Study
 
 CLAIMS: dict[str, Claim] = {
+    "plain-networks-cannot-map-sequences": plain_networks_cannot_map_sequences,
     "fixed-vector-bottleneck": fixed_vector_bottleneck,
     "recurrence-is-slower-to-train": recurrence_is_slower_to_train,
     "constant-time": constant_time,
