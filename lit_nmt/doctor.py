@@ -84,13 +84,13 @@ def _corpora() -> Iterator[str]:
 def _whereabouts(config: CorpusConfig) -> str:
     if is_prepared(config.name, config.digest()):
         return f"prepared, {DATA / config.name}"
-    kinds = {split.kind for split in config.splits.values()} - {"inline", *DERIVED}
+    kinds = {split.kind for split in config.splits.values()} - {"inline", "shifted", *DERIVED}
     if kinds == {"synthetic"}:
         return "embedded, nothing to fetch"
     absent = [
         name
         for name, split in config.splits.items()
-        if split.kind not in ("inline", "synthetic", *DERIVED)
+        if split.kind not in ("inline", "synthetic", "shifted", *DERIVED)
         and sources.local_files(config, name) is None
         and not _is_downloaded(config, split)
     ]

@@ -217,6 +217,7 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime, 
     result |= {
         "parameters": sum(p.numel() for p in model.parameters()),
         "target_tokens": record.target_tokens,
+        "cut": model.count_cut(data.corpus.split("train")),
         "train_seconds": round(record.train_seconds, 1),
         "tokens_per_second": round(record.target_tokens / max(record.train_seconds, 1e-9), 1),
         "best_validation_loss": min((float(row["validation_loss"]) for row in validations), default=None),

@@ -238,6 +238,7 @@ def translate_test_sets(
                     "threads": torch.get_num_threads(),
                     "precision": PRECISIONS[translator.model.output_bias.dtype],
                     "max_tokens": max_tokens,
+                    "cut": translator.model.count_cut(split),
                 },
             )
             print(f"{path}: {len(found):,} sentences, {len(found) / seconds:.0f} a second", flush=True)

@@ -255,7 +255,11 @@ class Rig:
         return self.subject.build()
 
     def workload(self, phase: str, source_length: int | None, batches: list[Batch]) -> Workload:
-        """What to time in a phase; `batches` are moved to the model's device."""
+        """What to time in a phase; `batches` are moved to the model's device.
+
+        Raises:
+            ValueError: the model cuts sentences of that length.
+        """
         batches = [to_device(batch, self.subject.device) for batch in batches]
         settings = search_of(phase)
         call: TrainingStep | Decoding
@@ -263,6 +267,9 @@ class Rig:
             call = self.training_step
         else:
             call = Decoding(self.subject, self.decoding_model, settings)
+        bounds = [bound for bound in (call.model.longest_source, call.model.longest_target) if bound is not None]
+        if source_length and source_length - 1 > min(bounds, default=source_length):
+            raise ValueError(f"it reads and says no more than {min(bounds)}")
         count = partial(self.pair_flops, phase)
         return Workload(self.subject, call.model, phase, source_length, batches, call, count)
 

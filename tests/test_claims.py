@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from sacrebleu.metrics import BLEU
 
 from lit_nmt.claims import CLAIMS, criterion_commit, judge
 from lit_nmt.claims.contrasts import slope_weights, weighted
@@ -15,7 +16,7 @@ from lit_nmt.claims.verdicts import decide
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import cells
 from lit_nmt.intervals import t_interval
-from lit_nmt.metrics import STATISTICS, corpus_bleu
+from lit_nmt.metrics import STATISTICS, Scorer, corpus_bleu
 
 BINS = [(5, 10), (11, 20), (21, 30), (31, 40)]
 
@@ -361,3 +362,160 @@ def test_the_slopes_interval_covers_the_truth_over_seeds_and_sentences():
         found = weighted(slope_weights(words, sizes), values, resampled)
         held += found.low <= truth <= found.high
     assert 0.92 <= held / 300 <= 0.99
+
+
+# -------------------------------------------------------------------------------------------------- claim 1
+
+PLAIN = "plain-networks-cannot-map-sequences"
+MODELS = ["feed-forward", "seq2seq"]
+SETTINGS = {
+    "smallest_effect": 0.5,
+    "smallest_loss": 0.2,
+    "fits": 20,
+    "past": 31,
+    "unshifted": "names",
+    "shifted": "names_shifted",
+}
+PARTS = {
+    "overall": "overall: feed-forward, town-en-de, beam5, test",
+    "length": "length: feed-forward, town-en-de, beam5, test",
+    "position": "position: feed-forward, town-en-de, beam5, names to names_shifted",
+}
+
+
+def network_tables(network, recurrent=(0.6, 0.6, 0.6, 0.6), seeds=3, spread=0.01, sentences=900):
+    """Counts by the chance that a word is right: on sentences that fit, past the inputs, unshifted and shifted."""
+    generator = np.random.default_rng(4)
+    parts = []
+    for test_set in ("test", "names", "names_shifted"):
+        words = np.random.default_rng(5).integers(5, 41, size=sentences)  # the same in all three
+        for model, chances in zip(MODELS, (network, recurrent), strict=True):
+            for seed in range(1, seeds + 1):
+                skill = np.exp(generator.normal(0, spread))
+                fits, past, unshifted, shifted = (min(1, chance * skill) for chance in chances)
+                on_test = np.where(words <= 25, fits, past)
+                chance = {"test": on_test, "names": unshifted, "names_shifted": shifted}[test_set]
+                chance = np.broadcast_to(chance, len(words))[:, None] ** np.arange(1, 5)
+                total = words[:, None] - np.arange(4)
+                counts = np.zeros((len(words), len(STATISTICS)), dtype=int)
+                counts[:, 0] = counts[:, 1] = words
+                counts[:, 2:6], counts[:, 6:10] = generator.binomial(total, chance), total
+                counts[:, 10:20] = counts[:, :10]
+                system = {"corpus": "town-en-de", "model": model, "seed": seed, "test_set": test_set}
+                frame = pd.DataFrame(counts, columns=list(STATISTICS))
+                parts.append(frame.assign(**system, decoding="beam5", id=range(len(words)), source_words=words))
+    return {"sentences": pd.concat(parts)}
+
+
+PLAIN_CASES = {
+    # bad everywhere, and worse where sentences are long or stand elsewhere
+    "supported": {"network": (0.4, 0.2, 0.4, 0.2)},
+    # as good as the recurrent model, and as steady
+    "refuted": {"network": (0.58, 0.57, 0.58, 0.57)},
+    # about half as good and a fifth less steady, give or take
+    "inconclusive": {"network": (0.46, 0.42, 0.46, 0.39), "spread": 0.05},
+}
+
+
+@pytest.mark.parametrize("expected", PLAIN_CASES)
+def test_a_plain_network_is_judged_overall_on_longer_and_on_shifted_sentences(expected):
+    table = judge(study(PLAIN, **SETTINGS), network_tables(**PLAIN_CASES[expected]), "")
+    assert dict(zip(table.part, table.verdict, strict=True)) == dict.fromkeys(PARTS.values(), expected)
+    assert (table.low < table.value).all()
+    assert (table.value < table.high).all()
+    assert table.evidence.str.contains("few seeds (3)", regex=False).all()
+    assert "up to 20 words" in table.evidence[1]
+    assert "from 31 words" in table.evidence[1]
+
+
+def test_a_network_may_fail_overall_and_yet_be_as_steady_as_the_other():
+    found = verdicts(PLAIN, network_tables((0.36, 0.36, 0.36, 0.36)), **SETTINGS)
+    assert [found[part] for part in PARTS.values()] == ["supported", "refuted", "refuted"]
+
+
+def test_shares_of_next_to_nothing_decide_nothing():
+    weak_network = judge(study(PLAIN, **SETTINGS), network_tables((0.1, 0.05, 0.1, 0.05)), "")
+    assert weak_network.verdict.tolist() == ["supported", "inconclusive", "inconclusive"]
+    assert weak_network.evidence[1].startswith("feed-forward has ")
+    assert "fewer than 5: a share of it means nothing" in weak_network.evidence[1]
+    both = network_tables((0.05,) * 4, (0.1,) * 4)
+    assert set(verdicts(PLAIN, both, **SETTINGS).values()) == {"inconclusive"}
+
+
+def test_one_seed_decides_nothing_about_networks():
+    table = judge(study(PLAIN, **SETTINGS), network_tables((0.4, 0.2, 0.4, 0.2), seeds=1), "")
+    assert set(table.verdict) == {"inconclusive"}
+    assert table.evidence.str.startswith("one seed").all()
+    assert (table.low > [0.5, 0.2, 0.2]).all()
+
+
+def test_every_network_is_judged_and_what_is_not_set_is_not():
+    tables = network_tables((0.4, 0.2, 0.4, 0.2))
+    window = tables["sentences"].query("model == 'feed-forward'").assign(model="window")
+    tables["sentences"] = pd.concat([tables["sentences"], window])
+    found = verdicts(PLAIN, tables, smallest_effect=0.5, plain=["feed-forward", "window"])
+    assert found == {
+        "overall: feed-forward, town-en-de, beam5, test": "supported",
+        "overall: window, town-en-de, beam5, test": "supported",
+    }
+
+
+def test_what_a_part_lacks_is_told():
+    with pytest.raises(UserError, match="smallest_loss: found None; past needs it"):
+        verdicts(PLAIN, {}, **{**SETTINGS, "smallest_loss": None})
+    tables = network_tables((0.4, 0.2, 0.4, 0.2))
+    kept = tables["sentences"].query("test_set != 'names_shifted'")
+    table = judge(study(PLAIN, **{**SETTINGS, "past": 41}), {"sentences": kept}, "")
+    assert table.verdict.tolist() == ["supported", "inconclusive", "inconclusive"]
+    assert table.evidence[1] == "too few sentences up to 20 words or from 41 words"
+    assert table.evidence[2] == "too few sentences names or names_shifted"
+
+
+def test_what_a_network_lacks_and_loses_is_by_sacrebleus_scores_of_the_text():
+    generator = np.random.default_rng(2)
+    vocabulary = [f"w{number}" for number in range(30)]
+    lines = [" ".join(generator.choice(vocabulary, size=generator.integers(6, 15))) for _ in range(150)]
+    texts, parts = {}, []
+    for test_set in ("names", "names_shifted"):
+        for model in MODELS:
+            for seed in (1, 2, 3):
+                rate = {"seq2seq": 0.75, "feed-forward": 0.55 if test_set == "names" else 0.45}[model] + 0.01 * seed
+                said = [" ".join(w if generator.random() < rate else "x" for w in line.split()) for line in lines]
+                texts[test_set, model, seed] = said
+                system = {"corpus": "town-en-de", "model": model, "seed": seed, "test_set": test_set}
+                frame = pd.DataFrame(Scorer(lines).statistics(said), columns=list(STATISTICS))
+                words = [len(line.split()) for line in lines]
+                parts.append(frame.assign(**system, decoding="beam5", id=range(len(lines)), source_words=words))
+    own = {key: SETTINGS[key] for key in ("smallest_effect", "smallest_loss", "unshifted", "shifted")}
+    table = judge(study(PLAIN, test_set="names", **own), {"sentences": pd.concat(parts)}, "")
+
+    draws = np.random.default_rng(12345).choice(150, size=(1000, 150), replace=True)  # as sacreBLEU's own bootstrap
+
+    def scores(test_set, model):
+        """BLEU of each seed on the text and on each draw."""
+        metric = BLEU()
+        found = []
+        for seed in (1, 2, 3):
+            said = texts[test_set, model, seed]
+            counts = np.array(metric._extract_corpus_statistics(said, [lines]))
+            sums = [counts.sum(0), *(counts[drawn].sum(0) for drawn in draws)]
+            found.append([metric._compute_score_from_stats(list(map(int, row))).score for row in sums])
+            assert found[-1][0] == pytest.approx(metric.corpus_score(said, [lines]).score)
+        return np.array(found)
+
+    (network, shifted_network), (recurrent, shifted) = (
+        [scores(test_set, model) for test_set in ("names", "names_shifted")] for model in MODELS
+    )
+    expected = {
+        0: 1 - network / recurrent,
+        1: shifted / recurrent - shifted_network / network,
+    }
+    chance = np.random.default_rng(1)
+    for row, values in expected.items():
+        whole, drawn = values[:, 0], values[:, 1:].mean(0)
+        assert table.value[row] == pytest.approx(whole.mean())
+        # the mixture, by simulation: a draw of the sentences, then of the seeds' t distribution about it
+        error = whole.std(ddof=1) / np.sqrt(3)
+        mixed = chance.choice(drawn, 400_000) + error * scipy.stats.t.rvs(2, size=400_000, random_state=chance)
+        low, high = np.quantile(mixed, [0.025, 0.975])
+        assert (table.low[row], table.high[row]) == pytest.approx((low, high), abs=0.05 * (high - low))

@@ -16,7 +16,9 @@ import yaml
 from lit_nmt import callbacks, fit
 from lit_nmt.data.batching import collate
 from lit_nmt.data.corpora import load_corpus_config
+from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.errors import UserError
+from lit_nmt.models.transformer import Transformer
 
 ROOT = Path(__file__).parents[1]
 MODEL = {
@@ -100,6 +102,16 @@ def test_a_training_leaves_its_record(whole):
     assert record["best_validation_loss"] == min(float(row["validation_loss"]) for row in validations)
     assert record["parameters"] == sum(w.numel() for w in weights(whole).values())
     assert list((whole / "tensorboard").glob("events*"))
+
+
+def test_a_training_tells_how_many_sentences_its_model_cuts(workplace, whole, monkeypatch):
+    split = PreparedCorpus.open(workplace / "data" / "fit-test").split("train")
+    monkeypatch.setattr(Transformer, "longest_source", 20)
+    bounded = run(workplace, "bounded", "--data.target_tokens", "500")
+    cut = {"sentences": len(split), "sources": int((split.source.lengths > 20).sum()), "targets": 0}
+    assert json.loads((bounded / "fit.json").read_text())["cut"] == cut
+    assert 0 < cut["sources"] < 300
+    assert json.loads((whole / "fit.json").read_text())["cut"] == {}
 
 
 @pytest.mark.parametrize("stop_before", [1, 5, 13, 19])

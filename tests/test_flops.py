@@ -9,6 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from lit_nmt import flops
 from lit_nmt.flops import PairFlops, count_flops, decoding_flops, example_batch, training_flops
 from lit_nmt.models.attention_seq2seq import AttentionSeq2Seq
+from lit_nmt.models.feed_forward import FeedForward
 from lit_nmt.models.seq2seq import Seq2Seq
 from lit_nmt.models.transformer import Transformer
 from lit_nmt.models.translation import TranslationModule
@@ -19,6 +20,8 @@ MODELS = {
     "gru": lambda: Seq2Seq(30, dim=8, hidden_dim=10, cell="gru", bidirectional=True, context_every_step=True),
     "attention": lambda: AttentionSeq2Seq(30, dim=8, hidden_dim=12),
     "transformer": lambda: Transformer(30, dim=8, encoder_layers=2, decoder_layers=1, heads=2, feed_forward_dim=16),
+    "feed-forward": lambda: FeedForward(30, dim=8, hidden_dim=10, position_dim=4),
+    "feed-forward-window": lambda: FeedForward(30, dim=8, hidden_dim=10, position_dim=4, window=3),
 }
 
 
@@ -124,6 +127,16 @@ def test_training_costs_three_forward_passes_at_any_length(model: TranslationMod
     assert pair_flops.is_polynomial
     batch = example_batch(3, 21, 17, 30)
     assert 3 * pair_flops(21, 17) == pytest.approx(3 * count_flops(lambda: model(batch)), rel=1e-6)
+
+
+def test_a_network_with_fixed_positions_costs_what_its_layers_cost() -> None:
+    model = FeedForward(30, dim=8, hidden_dim=10, layers=2, position_dim=4, longest_source=20, longest_target=6)
+    encoder = 20 * 8 * 4 + 20 * 4 * 10 + 10 * 10 + 10 * 6 * 4  # the same for every sentence
+    word = 4 * 10 + 10 * 8 + 8 * 30
+    pair_flops = training_flops(model, (20, 20))
+    assert not pair_flops.is_polynomial  # nothing is computed beyond its outputs
+    for source, target in [(3, 2), (20, 6), (9, 20)]:
+        assert pair_flops(source, target) == 3 * 2 * (encoder + min(target, 6) * word)
 
 
 def test_three_forward_passes_are_what_a_forward_and_a_backward_pass_execute(

@@ -314,6 +314,27 @@ def test_what_a_model_cannot_do_is_told_and_the_others_are_measured(
     assert "too long for me" in capsys.readouterr().err
 
 
+def test_lengths_that_a_model_cuts_are_not_measured_of_it() -> None:
+    bounded = {
+        "dim": 8,
+        "hidden_dim": 8,
+        "position_dim": 2,
+        "longest_source": 9,
+        "longest_target": 5,
+        "warmup_steps": 1,
+    }
+    model = {"class_path": "lit_nmt.models.feed_forward.FeedForward", "init_args": bounded}
+    phases = ["train", "decode-beam2"]
+    settings = Settings(lengths=[6, 7], phases=phases, target_tokens=14, windows=1, steps=1, device="cpu")
+    subjects = [subject(), Subject("feed-forward", model, vocabulary_size=40)]
+    rows, environment = measuring.measure(subjects, settings, InMemory(), None)
+    measured = [(row["phase"], row["source_length"]) for row in rows if row["model"] == "feed-forward"]
+    assert measured == [(phase, length) for phase in phases for length in (6, None)]
+    assert len(rows) == len(measured) + 2 * 3
+    told = "7 subwords: it reads and says no more than 5"
+    assert environment["skipped"] == [f"feed-forward, {phase}, {told}" for phase in phases]
+
+
 def test_time_outside_the_model_is_the_loops_less_the_bare_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])

@@ -19,7 +19,7 @@ from lit_nmt import translate as stage
 from lit_nmt.data.corpora import SubwordsConfig
 from lit_nmt.data.subwords import EOS, Subwords, train_subwords
 from lit_nmt.models.transformer import Transformer
-from lit_nmt.models.translation import Step
+from lit_nmt.models.translation import Step, TranslationModule
 
 SENTENCES = [
     "the old boat leaves the harbour",
@@ -35,6 +35,9 @@ class Reverser:
     """Says the source back to front, a token a step, surely; a copy in order is its second guess."""
 
     calls = 0
+    longest_source: int | None = None
+    longest_target: int | None = None
+    count_cut = TranslationModule.count_cut
 
     def __init__(self, vocabulary_size: int) -> None:
         self.vocabulary_size = vocabulary_size
@@ -136,6 +139,17 @@ def test_test_sets_are_translated_into_files(run: Path, corpus_folder: Path) -> 
     assert made["settings"]["beam_size"] == 3
     assert (made["device"], made["threads"], made["precision"]) == ("cpu", 1, "32-true")
     assert made["sentences_per_second"] == pytest.approx(made["sentences"] / made["seconds"])
+    assert made["cut"] == {}
+
+
+def test_sentences_that_a_model_cuts_are_counted(
+    run: Path, corpus_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = [len(ids) for ids in Subwords.load(corpus_folder / "subwords.model").encode(SENTENCES)]
+    monkeypatch.setattr(Reverser, "longest_target", sorted(lengths)[2])
+    assert cli.main(["translate", str(run), "--test_sets", "first", "--decodings", "greedy"]) == 0
+    made = json.loads((run / "translations" / "first.greedy.json").read_text())
+    assert made["cut"] == {"sentences": 5, "sources": 0, "targets": 2}
 
 
 def test_only_what_is_missing_or_outdated_is_translated(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,6 +25,7 @@ from lit_nmt.claims.length import (
     fixed_vector_bottleneck,
     transformer_learns_long_sentences,
 )
+from lit_nmt.claims.networks import plain_networks_cannot_map_sequences
 from lit_nmt.claims.speed import constant_time, recurrence_is_slower_to_train
 from lit_nmt.claims.verdicts import Claim, Decision, Tables
 from lit_nmt.configuration import suggestion
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from lit_nmt.studies import Study
 
 CLAIMS: dict[str, Claim] = {
+    "plain-networks-cannot-map-sequences": plain_networks_cannot_map_sequences,
     "fixed-vector-bottleneck": fixed_vector_bottleneck,
     "attention-carries-to-untrained-lengths": attention_carries_to_untrained_lengths,
     "recurrence-is-slower-to-train": recurrence_is_slower_to_train,

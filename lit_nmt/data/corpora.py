@@ -21,7 +21,7 @@ CORPORA = Path("experiments/corpora")
 EXAMPLES = "examples"
 """The split of sentences that may be passed on: translated and shown in every report, and never scored."""
 
-Kind = Literal["files", "download", "mtdata", "sacrebleu", "synthetic", "holdout", "joined", "inline"]
+Kind = Literal["files", "download", "mtdata", "sacrebleu", "synthetic", "shifted", "holdout", "joined", "inline"]
 
 # What each kind of split reads besides `kind` and `limit`; a key of another kind is a mistake.
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -30,6 +30,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "mtdata": ("file", "identifiers"),
     "sacrebleu": ("file", "test_set"),
     "synthetic": ("pairs", "seed", "bins"),
+    "shifted": ("pairs", "seed", "bins", "shift"),
     "holdout": ("of", "pairs", "bins"),
     "joined": ("parts", "most", "only", "pairs"),
     "inline": ("sentences",),
@@ -43,6 +44,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "mtdata": ("identifiers",),
     "sacrebleu": ("test_set",),
     "synthetic": ("pairs",),
+    "shifted": ("pairs",),
     "holdout": ("of", "pairs"),
     "joined": ("parts", "most"),
     "inline": ("sentences",),
@@ -62,12 +64,13 @@ class SplitConfig:
         sha256: `download`: the checksum of the file of each language.
         identifiers: `mtdata`: data sets by mtdata's names, one after another.
         test_set: `sacrebleu`: the test set's name, as `wmt14/full`.
-        pairs: `synthetic`: how many pairs to make; `holdout`: how many to take; `joined`: how many to make, in as many
-            rounds over the sentences as that takes, null for one round.
-        seed: `synthetic`: the seed of the text.
+        pairs: `synthetic`, `shifted`: how many pairs to make; `holdout`: how many to take; `joined`: how many to make, in
+            as many rounds over the sentences as that takes, null for one round.
+        seed: `synthetic`, `shifted`: the seed of the text.
+        shift: `shifted`: names in one word before the name that each sentence begins with; 0: as they are.
         of: `holdout`: the split from which pairs are taken, and which loses them.
-        bins: ranges `[low, high]` of source words. `holdout`: take equally many from each. `synthetic`: make equally
-            many of each; one that is named twice counts twice.
+        bins: ranges `[low, high]` of source words. `holdout`: take equally many from each. `synthetic`, `shifted`:
+            make equally many of each; one that is named twice counts twice.
         sentences: `inline`: the text itself, each sentence in every language, as `{en: ..., de: ...}`.
         limit: Keep this many pairs of the split: those with the smallest digests, so 1,000 lie within 3,000.
     """
@@ -87,6 +90,7 @@ class SplitConfig:
     only: int | None = None
     sentences: list[dict[str, str]] = field(default_factory=list)
     limit: int | None = None
+    shift: int = 0
 
     def check(self, where: str) -> None:
         """Raises `UserError` where a key is missing, or belongs to another kind of split."""
@@ -110,6 +114,8 @@ class SplitConfig:
                 raise UserError(f"{where}.{name}: {value} found, at least 1 expected")
         if self.only is not None and self.most is not None and self.only > self.most:
             raise UserError(f"{where}.only: {self.only} found, at most {self.most} expected, as many as are joined")
+        if self.shift < 0:
+            raise UserError(f"{where}.shift: {self.shift} found, at least 0 expected")
         for low_high in self.bins:
             if len(low_high) != 2 or low_high[0] > low_high[1]:
                 raise UserError(f"{where}.bins: {low_high} found, [low, high] in source words expected")

@@ -35,6 +35,11 @@ def locate(config: CorpusConfig, name: str, progress: bool = True) -> ParallelTe
         from lit_nmt.data import synthetic
 
         return ParallelList(synthetic.generate(split.seed, name, split.pairs or 0, split.bins or synthetic.LENGTHS))
+    if split.kind == "shifted":
+        from lit_nmt.data import shifted, synthetic
+
+        lengths = split.bins or synthetic.LENGTHS
+        return ParallelList(shifted.generate(split.seed, split.pairs or 0, split.shift, lengths))
     if split.kind == "inline":
         return ParallelList([(sentence[config.source], sentence[config.target]) for sentence in split.sentences])
     files = local_files(config, name)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from lit_nmt.data.batching import Batch
+from lit_nmt.data.prepared import EncodedSplit
 from lit_nmt.data.subwords import PAD
 from lit_nmt.models.layers import (
     Dropout,
@@ -85,6 +86,12 @@ class TranslationModule(pl.LightningModule, ABC):
     """The architecture's name, as printed in reports."""
     paper: ClassVar[str]
     """Its source, as in "Bahdanau et al. 2015, arXiv:1409.0473"."""
+    autoregressive: bool = True
+    """Whether a target word depends on those before it."""
+    longest_source: int | None = None
+    """Subwords of a source that are read, EOS not counted; the rest of a longer one is cut. None: all of them."""
+    longest_target: int | None = None
+    """Subwords of a translation that can be said, EOS not counted; the same."""
 
     def __init__(
         self,
@@ -157,6 +164,12 @@ class TranslationModule(pl.LightningModule, ABC):
             logits.append(step.logits)
             state = step.state
         return torch.stack(logits, 1)
+
+    def count_cut(self, split: EncodedSplit) -> dict[str, int]:
+        """How many sentences a split has, and how many sources and targets of it are cut; empty if none is."""
+        bounds = {"sources": (split.source, self.longest_source), "targets": (split.target, self.longest_target)}
+        cut = {side: int((rows.lengths > (longest or math.inf)).sum()) for side, (rows, longest) in bounds.items()}
+        return {"sentences": len(split), **cut} if any(cut.values()) else {}
 
     def embed(self, ids: Tensor) -> Tensor:
         """Embeddings with dropout, (..., dim)."""

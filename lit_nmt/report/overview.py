@@ -97,7 +97,38 @@ def warnings(view: View) -> list[str]:
                 f"On {corpus} the largest model has {share} % more parameters than the smallest; the study allows "
                 f"{words.number(100 * tolerance, 0)} %."
             )
+    for told, names in _cut_sentences(view).items():
+        found.append(f"Too long for {words.listing(names)}, and cut: {told}.")
     return found
+
+
+def _cut_sentences(view: View) -> dict[str, list[str]]:
+    """How many sentences are cut, in words: told -> the labels of the models of which it is so."""
+    runs = view.results.provenance.get("runs") or []
+    found: dict[str, list[str]] = {}
+    for corpus in view.corpora:
+        for model in view.styles:
+            own = [run for run in runs if (run["corpus"], run["model"]) == (corpus, model) and "cut" in run]
+            if not own:
+                continue
+            # the same for all seeds
+            texts = {"the training text": own[0]["cut"]}
+            records = own[0].get("translations") or {}
+            texts |= {spoken_test_set(name): _cut_in(records, name) for name in view.test_sets(corpus)}
+            parts = [
+                f"{cut['sources']:,} of {cut['sentences']:,} sources and {cut['targets']:,} targets of {name}"
+                for name, cut in texts.items()
+                if cut
+            ]
+            if parts:
+                found.setdefault(f"on {corpus}, {words.listing(parts)}", []).append(view.label(model))
+    return found
+
+
+def _cut_in(records: dict[str, Any], test_set: str) -> dict[str, int]:
+    """The count in the record of any translation of a test set; no decoding changes it."""
+    cuts = [record.get("cut") for name, record in records.items() if name.rsplit(".", 1)[0] == test_set]
+    return next((cut for cut in cuts if cut), {})
 
 
 def compared_section(view: View) -> Section:

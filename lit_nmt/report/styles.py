@@ -25,7 +25,7 @@ SERIES = [
     ("#7b4b2a", "#d2a47e"),  # brown
     ("#565c64", "#b5bbc2"),  # grey
 ]
-ARCHITECTURES = {"Transformer": 0, "AttentionSeq2Seq": 1, "Seq2Seq": 2, "ConvS2S": 3}
+ARCHITECTURES = {"Transformer": 0, "AttentionSeq2Seq": 1, "Seq2Seq": 2, "ConvS2S": 3, "FeedForward": 4}
 LINES: list[tuple[str | tuple[int, tuple[float, ...]], str]] = [
     ("-", "o"),
     ((0, (4, 2)), "s"),
@@ -64,7 +64,7 @@ def model_styles(models: Mapping[str, Mapping[str, str]]) -> dict[str, Style]:
         models: name -> {"architecture": class name, "title": printed name}, in the study's order.
 
     Returns:
-        name -> Style. The four shipped architectures have a colour of their own; others share the rest by name.
+        name -> Style. The shipped architectures have a colour of their own; others share the rest by name.
         Models that share a title are labelled by their names.
     """
     architectures = [entry["architecture"] for entry in models.values()]

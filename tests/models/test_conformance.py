@@ -16,12 +16,15 @@ from lit_nmt.models.loading import load_model, make_model
 from lit_nmt.models.seq2seq import Seq2Seq
 from lit_nmt.models.transformer import Transformer
 from lit_nmt.models.translation import Step
+from lit_nmt.studies import load_study
 
-MODELS = Path(__file__).parents[2] / "experiments" / "models"
+ROOT = Path(__file__).parents[2]
+MODELS = ROOT / "experiments" / "models"
 YAMLS = sorted(MODELS.glob("*.yaml"))
 SMALL = [path for path in YAMLS if not path.stem.endswith("-paper")]
 
 OPTIONS: dict[str, list[dict]] = {
+    "feed-forward": [{"window": 4}, {"window": 1, "layers": 1}],
     "transformer": [
         {"norm": norm, "positions": positions}
         for norm, positions in itertools.product(["pre", "post"], ["sinusoidal", "learned", "rotary"])
@@ -210,3 +213,28 @@ def test_every_yaml_makes_a_model_with_title_and_paper(path):
     assert model.title
     assert model.paper
     assert sum(p.numel() for p in model.parameters()) > 1_000_000
+
+
+def parameters(fragment: dict, vocabulary_size: int) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in make_model({"model": {**fragment["model"]}}, vocabulary_size).parameters())
+
+
+@pytest.mark.parametrize("vocabulary_size", [2000, 8000])
+def test_the_small_models_are_of_one_size(vocabulary_size):
+    sizes = [parameters(yaml.safe_load(path.read_text(encoding="utf-8")), vocabulary_size) for path in SMALL]
+    assert max(sizes) <= 1.05 * min(sizes)
+
+
+STUDIES = sorted(path.stem for path in (ROOT / "experiments" / "studies").glob("*.yaml"))
+STUDIES.remove("tiny")  # which compares nothing
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_models_of_a_study_are_of_one_size(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for part in load_study(name).parts:
+        for corpus, config in part.corpus_configs.items():
+            size = config.subwords.vocabulary_size
+            sizes = {run.model: parameters(run.config, size) for run in part.runs if run.corpus == corpus}
+            assert max(sizes.values()) <= (1 + part.parameters_tolerance) * min(sizes.values()), sizes

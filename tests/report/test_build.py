@@ -232,6 +232,28 @@ def test_lengths_may_be_shown_on_a_test_set_of_their_own_and_settings_without_tr
     assert f">{means['market']:.1f}<small>" not in page
 
 
+def test_sentences_that_models_cut_are_told_at_the_top(
+    made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = made_up(tmp_path / "reports/demo/results", throughput=False, **SMALL)
+    provenance = json.loads((results / "provenance.json").read_text(encoding="utf-8"))
+    for run in provenance["runs"]:
+        training, test = {}, {}
+        if run["model"] != "transformer":
+            training = {"sentences": 29000, "sources": 1234, "targets": 5}
+            test = {"sentences": 220, "sources": 3, "targets": 4}
+        run |= {"cut": training, "translations": {"market.beam5": {"cut": test}, "other.beam5": {"cut": training}}}
+    (results / "provenance.json").write_text(json.dumps(provenance), encoding="utf-8")
+    report("demo", Path("reports/demo/results"))
+    page = html.unescape((tmp_path / "reports/demo/index.html").read_text(encoding="utf-8"))
+    assert (
+        "Too long for Seq2seq and Attention seq2seq, and cut: on market-en-de, 1,234 of 29,000 sources and 5 targets "
+        "of the training text and 3 of 220 sources and 4 targets of market."
+    ) in page
+    assert page.count("Too long for") == 1
+
+
 @pytest.mark.parametrize("kept", [(), ("throughput.csv",), ("runs.csv", "curves.csv")])
 def test_any_part_may_be_missing(
     made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: tuple[str, ...]

@@ -1,0 +1,186 @@
+"""The claim about networks without recurrence and attention: what they cannot do at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, table, undecided
+from lit_nmt.errors import UserError
+from lit_nmt.evaluation import ALL, Cell, cells
+from lit_nmt.intervals import nested_interval, seeds_note
+from lit_nmt.metrics import SEED, Case
+from lit_nmt.studies import POOLED
+
+if TYPE_CHECKING:
+    from lit_nmt.studies import Study
+
+PAPER = "Sutskever et al. 2014, arXiv:1409.3215, abstract and section 1"
+LACK = "share of the recurrent model's BLEU that the plain network lacks"
+LOSS = "share of BLEU kept, recurrent model less plain network"
+
+LONGEST = 9999
+"""Words; the end of a bin without end."""
+
+TINY = 0.01
+"""BLEU below which a share is not taken; a resample may match nothing."""
+
+
+def plain_networks_cannot_map_sequences(study: Study, tables: Tables, settings: Settings) -> list[Finding]:
+    """A plain deep network cannot map sequences to sequences.
+
+    Source: Sutskever et al. 2014, abstract and section 1: its inputs and targets are vectors of fixed
+    dimensionality. Said of principle; what can be measured is how much worse it translates than a recurrent
+    encoder and decoder of as many parameters, and whether it fails where its fixed positions should make it
+    fail: on sentences longer than its inputs, and on words that stand at other positions.
+
+    Statistic: overall, the share of the recurrent model's BLEU that the network lacks, 1 - BLEU (network) /
+    BLEU (recurrent), on the study's primary test set and decoding. For length and position, the share of its
+    BLEU that each model keeps from sentences that fit to longer ones, or from a test set to the same one
+    shifted; recurrent model less network. Interval over seeds (t, on the values of seeds that both models
+    have) with sentences resampled; the same resamples for a test set and its shifted one.
+
+    Supported where the whole interval lies above `smallest_effect` (overall) or `smallest_loss` (length and
+    position), refuted where it lies below. Inconclusive with a single seed, and where a model has fewer than
+    `floor` BLEU of which a share is taken: it has learned too little for the share to mean anything.
+
+    Settings: `plain` (models' names), `recurrent` (a name), `floor` (BLEU, default 5); for length `fits` and
+    `past` (source words up to which sentences fit, and from which they do not); for position `unshifted` and
+    `shifted` (test sets of the same sentences); for both `smallest_loss`. What is not set is not judged.
+    """
+    primary = study.primary
+    recurrent, networks = settings.get("recurrent", "seq2seq"), settings.get("plain", ["feed-forward"])
+    for key in ("past", "shifted"):
+        if key in settings and not isinstance(settings.get("smallest_loss"), int | float):
+            place = f"{study.path}: claims: plain-networks-cannot-map-sequences: smallest_loss"
+            raise UserError(f"{place}: found {settings.get('smallest_loss')!r}; {key} needs it: write it down")
+    bins = [(1, int(settings["fits"])), (int(settings["past"]), LONGEST)] if "past" in settings else []
+    fits, past = (f"{low}-{high}" for low, high in bins) if bins else ("", "")
+    sentences = table(tables, "sentences")
+    if len(sentences):
+        chosen = sentences["model"].isin([recurrent, *networks]) & (sentences["decoding"] == primary.decoding)
+        sentences = sentences[chosen]
+    found = []
+    for corpus, rows in sentences.groupby("corpus", observed=True) if len(sentences) else []:
+        known = {(cell.test_set, cell.bin): cell for cell in cells(rows, bins, pooled=primary.test_set == POOLED)}
+        for network in networks:
+            where = f"{network}, {corpus}, {primary.decoding}"
+            pair = _Pair(network, recurrent, primary.case, float(settings.get("floor", 5)))
+            found.append(
+                pair.overall(
+                    f"overall: {where}, {primary.test_set}",
+                    known.get((primary.test_set, ALL)),
+                    float(settings["smallest_effect"]),
+                )
+            )
+            if bins:
+                found.append(
+                    pair.kept(
+                        f"length: {where}, {primary.test_set}",
+                        {
+                            f"up to {settings['fits']} words": known.get((primary.test_set, fits)),
+                            f"from {settings['past']} words": known.get((primary.test_set, past)),
+                        },
+                        float(settings["smallest_loss"]),
+                        paired=False,
+                    )
+                )
+            if "shifted" in settings:
+                sets = [settings.get("unshifted", primary.test_set), settings["shifted"]]
+                found.append(
+                    pair.kept(
+                        f"position: {where}, {sets[0]} to {sets[1]}",
+                        {name: known.get((name, ALL)) for name in sets},
+                        float(settings["smallest_loss"]),
+                        paired=True,
+                    )
+                )
+    return found or [undecided("overall", LACK, PAPER, f"no translations by {' or '.join(networks)} and {recurrent}")]
+
+
+class _Pair:
+    """A plain network and a recurrent model, judged on cells of sentences that both translated."""
+
+    def __init__(self, network: str, recurrent: str, case: Case, floor: float) -> None:
+        self.names = (network, recurrent)
+        self.case = case
+        self.floor = floor
+
+    def overall(self, part: str, cell: Cell | None, smallest_effect: float) -> Finding:
+        """What the network lacks on all sentences."""
+        seeds = self._seeds(cell)
+        if cell is None or not seeds:
+            return undecided(part, LACK, PAPER, self._missing())
+        bleu, resampled = self._bleu(cell, seeds, SEED)
+        lack, lacks = (1 - scores[0] / np.maximum(scores[1], TINY) for scores in (bleu, resampled))
+        told = f"BLEU {self._told(bleu)} on {len(cell.source_words):,} sentences"
+        return self._finding(part, LACK, lack, lacks, smallest_effect, self._weak(bleu[1:], self.names[1:]), told)
+
+    def kept(self, part: str, parts: dict[str, Cell | None], smallest_loss: float, paired: bool) -> Finding:
+        """How much more the network loses than the recurrent model, from the first cell to the second."""
+        found = [cell for cell in parts.values() if cell is not None]
+        seeds = sorted(set(self._seeds(found[0])) & set(self._seeds(found[-1]))) if len(found) == 2 else []
+        if not seeds:
+            reason = f"too few sentences {' or '.join(parts)}" if len(found) < 2 else self._missing()
+            return undecided(part, LOSS, PAPER, reason)
+        (before, befores), (after, afters) = (
+            self._bleu(cell, seeds, SEED if paired else (SEED, number)) for number, cell in enumerate(found)
+        )
+        share, shares = after / np.maximum(before, TINY), afters / np.maximum(befores, TINY)
+        told = "; ".join(
+            f"BLEU {self._told(bleu)} {name} ({len(cell.source_words):,} sentences)"
+            for bleu, name, cell in zip((before, after), parts, found, strict=True)
+        )
+        weak = self._weak(before, self.names)
+        return self._finding(part, LOSS, share[1] - share[0], shares[1] - shares[0], smallest_loss, weak, told)
+
+    def _finding(
+        self,
+        part: str,
+        statistic: str,
+        values: np.ndarray,
+        resampled: np.ndarray,
+        smallest_effect: float,
+        weak: list[str],
+        told: str,
+    ) -> Finding:
+        interval = nested_interval(values, resampled)
+        reasons = weak + (["one seed, so the spread over seeds is unknown"] if len(values) == 1 else [])
+        decided = decide(interval.low, interval.high, smallest_effect)
+        notes = [*reasons, told, seeds_note(len(values)) or f"{len(values)} seeds"]
+        return Finding(
+            part=part,
+            verdict="inconclusive" if reasons else decided,
+            statistic=statistic,
+            value=interval.value,
+            low=interval.low,
+            high=interval.high,
+            paper=PAPER,
+            evidence="; ".join(notes) + " (sentences.parquet, scores.csv)",
+        )
+
+    def _seeds(self, cell: Cell | None) -> list[int]:
+        """The seeds of which a cell has both models."""
+        network, recurrent = ({} if cell is None else cell.seeds(name) for name in self.names)
+        return sorted(network.keys() & recurrent.keys())
+
+    def _bleu(self, cell: Cell, seeds: list[int], draws: int | tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """BLEU of both models, (2, seeds), and of resamples of the sentences, (2, seeds, resamples)."""
+        places = np.array([[cell.seeds(name)[seed] for seed in seeds] for name in self.names])
+        return cell.bleu(self.case)[places], cell.resampled_bleu(seed=draws)[self.case][places]
+
+    def _weak(self, bleu: np.ndarray, names: tuple[str, ...]) -> list[str]:
+        """Which of the models, (models, seeds), has learned too little."""
+        means = dict(zip(names, bleu.mean(axis=1), strict=True))
+        return [
+            f"{name} has {mean:.1f} BLEU, fewer than {self.floor:g}: a share of it means nothing"
+            for name, mean in means.items()
+            if mean < self.floor
+        ]
+
+    def _told(self, bleu: np.ndarray) -> str:
+        return ", ".join(f"{name} {mean:.1f}" for name, mean in zip(self.names, bleu.mean(axis=1), strict=True))
+
+    def _missing(self) -> str:
+        return f"no translations by {' and '.join(self.names)} with the same seed"
