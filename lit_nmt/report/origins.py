@@ -47,6 +47,7 @@ def sources_section(view: View) -> Section:
 def _machines(view: View) -> Any:
     """One row per way of running: device, threads, precision, code."""
     runs = view.results["runs"]
+    runs = runs[runs["status"] != "missing"]
     if runs.empty:
         return Paragraph("No run has been recorded yet.", "missing")
     rows = []

@@ -134,8 +134,9 @@ def _scored(view: View, corpus: str) -> str:
     whole = scores[scores["bin"] == ALL]
     seeds = words.count(int(whole.groupby("model")["seed"].nunique().max()), "seed")
     cased = "cased" if view.case == "mixed" else "lower-cased"
+    sentences = f"{whole['sentences'].max():,.0f} sentences"
     return (
-        f"{corpus}: {cased} BLEU of {spoken_decoding(view.decodings[0])} on {whole['sentences'].max():,.0f} sentences "
+        f"On {corpus}, {cased} BLEU of {spoken_decoding(view.decodings[0])} on {sentences} "
         f"({spoken_test_set(view.primary_set(corpus))}), up to {seeds} a model."
     )
 
