@@ -131,12 +131,13 @@ def test_training_costs_three_forward_passes_at_any_length(model: TranslationMod
 
 def test_a_network_with_fixed_positions_costs_what_its_layers_cost() -> None:
     model = FeedForward(30, dim=8, hidden_dim=10, layers=2, position_dim=4, longest_source=20, longest_target=6)
-    encoder = 20 * 8 * 4 + 20 * 4 * 10 + 10 * 10 + 10 * 6 * 4  # the same for every sentence
-    word = 4 * 10 + 10 * 8 + 8 * 30
+    encoder = 20 * 4 * 10 + 10 * 10 + 10 * 6 * 4  # the same for every sentence
+    source_word, target_word = 8 * 4, 4 * 10 + 10 * 8 + 8 * 30
     pair_flops = training_flops(model, (20, 20))
-    assert not pair_flops.is_polynomial  # nothing is computed beyond its outputs
-    for source, target in [(3, 2), (20, 6), (9, 20)]:
-        assert pair_flops(source, target) == 3 * 2 * (encoder + min(target, 6) * word)
+    assert not pair_flops.is_polynomial  # nothing is computed beyond its inputs and outputs
+    for source, target in [(3, 2), (20, 6), (9, 20), (30, 4)]:
+        words = min(source, 20) * source_word + min(target, 6) * target_word
+        assert pair_flops(source, target) == 3 * 2 * (encoder + words)
 
 
 def test_three_forward_passes_are_what_a_forward_and_a_backward_pass_execute(

@@ -1,6 +1,5 @@
-"""A plain deep network from a fixed number of source words to a fixed number of target words: no recurrence, no
-attention, and weights of its own for every position. What Sutskever et al. 2014 (arXiv:1409.3215, section 1) say that
-sequences cannot be mapped with.
+"""A plain deep network from so many source words to so many target words, with which, say Sutskever et al. 2014
+(arXiv:1409.3215, section 1), sequences cannot be mapped to sequences.
 """
 
 from __future__ import annotations
@@ -39,8 +38,9 @@ class FeedForwardState(NamedTuple):
 class FeedForward(TranslationModule):
     """A multilayer perceptron reads the source, all positions side by side, and has outputs for each target position.
 
-    What is longer than it has inputs or outputs for is cut: of a source it reads the first words, a translation ends
-    after `longest_target` words, and so much of a reference is trained on.
+    No recurrence, no attention, and weights of its own for every position. What is longer than it has inputs or
+    outputs for is cut: of a source it reads the first words, a translation ends after `longest_target` words, and so
+    much of a reference is trained on.
 
     Without a window a target word depends on the source alone. With one, the words before are read as in a
     feed-forward language model (Bengio et al. 2003, section 2), so that the outputs need not agree unseen.
@@ -104,10 +104,9 @@ class FeedForward(TranslationModule):
         self.register_buffer("last_word", last_word, persistent=False)
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> FeedForwardState:
-        # a negative padding cuts
-        source = F.pad(source, (0, self.longest_source - source.shape[1]), value=PAD)
-        outputs = self.encoder(self.features(self.embed(source)).flatten(1))
-        outputs = outputs.unflatten(1, (self.longest_target, -1))
+        inputs = self.features(self.embed(source[:, : self.longest_source]))
+        inputs = F.pad(inputs, (0, 0, 0, self.longest_source - inputs.shape[1]))
+        outputs = self.encoder(inputs.flatten(1)).unflatten(1, (self.longest_target, -1))
         nothing = source.new_full((len(source), self.window), PAD)
         return FeedForwardState(outputs, nothing, torch.zeros_like(source_lengths))
 
