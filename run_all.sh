@@ -31,6 +31,9 @@ case "$study" in *.yaml|*.yml) [ -f "$study" ] || { [ -f "$from/$study" ] && stu
 ./install.sh
 export PATH="$PWD/.venv/bin:$PATH" PYTHONUNBUFFERED=1 MPLBACKEND=Agg
 
+# What is started here ends with this shell, however that ends.
+export LIT_NMT_LEADER="$$@$(uname -n)"
+
 # The plan, and at once the check of everything the study names: a mistake ends here, in one line.
 lit-nmt status "$study"
 
@@ -43,9 +46,24 @@ if [ -n "$dry_run" ]; then
     echo "Would run now: ${jobs:-nothing, everything is there}"
     exit 0
 fi
+# One at a time. The lock is this shell's alone, so it ends with it.
+mkdir -p .snakemake
+exec 9>.snakemake/run_all.lock
+! command -v flock >/dev/null || flock --nonblock 9 \
+    || fail "another ./run_all.sh is at work in $PWD; wait for it, or stop it and call again"
+
 chatter='^(Using profile|Using shell|Assuming|Building DAG|Nothing to be done|Select jobs|Execute |Complete log|Touching output|Elapsed|$)'
-"${workflow[@]}" 2> >(grep --line-buffered -Ev "$chatter" >&2)
-python -c '
+stopped="" status=0
+trap 'stopped=yes' INT # Ctrl-C goes to all that was started; here it is left to say how to go on
+told() { trap "" INT; grep --line-buffered -Ev "$chatter" | sed -u "/^Terminating processes on user request/,\$d" >&2; }
+"${workflow[@]}" 9>&- 2> >(told 9>&-) || status=$?
+if [ "$status" != 0 ]; then
+    wait # until the last message is printed
+    echo "run_all.sh: ${stopped:+stopped, }not done; ./run_all.sh $(printf %q "$study") goes on from here" >&2
+    [ -z "$stopped" ] || status=130
+    exit "$status"
+fi
+python 9>&- -c '
 import sys
 from lit_nmt.studies import load_study
 print("Report:", load_study(sys.argv[1]).report_folder / "index.html")' "$study"

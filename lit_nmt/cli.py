@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from lit_nmt.errors import UserError
+from lit_nmt.leader import follow
 
 VERBS = {
     "fetch": ("lit_nmt.cli:fetch", "bring a corpus's text here, checked"),
@@ -38,6 +39,14 @@ VERBS = {
 
 _MISTAKE = 2
 _INTERRUPTED = 130
+_WRITABLE = "make it readable and writable for you, or work in a folder of your own"
+_MOVE_AWAY = "a file stands where a folder is expected, or the other way round: move it away"
+_REMEDIES = {
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), _WRITABLE),
+    **dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), _MOVE_AWAY),
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+"""What to do where the system refuses a file."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)  # a `class_path` may name a module of the user's own
+    follow()
     try:
         return _run(arguments)
     except UserError as error:
@@ -59,10 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            place = f" while {error.filename} was written" if error.filename else ""
+            told = f"the disk is full{place}; what was there is whole: free some space, go on"
+        elif error.errno in _REMEDIES and error.filename:
+            told = f"{error.filename}: {os.strerror(error.errno).lower()}; {_REMEDIES[error.errno]}"
+        else:
             raise
-        place = f" while {error.filename} was written" if error.filename else ""
-        print(f"lit-nmt: the disk is full{place}; what was there is whole: free some space, go on", file=sys.stderr)
+        print(f"lit-nmt: {one_line(told)}", file=sys.stderr)
         return _MISTAKE
     except KeyboardInterrupt:
         goes_on = "; the same command goes on from here" if arguments[:1] == ["fit"] else ""
@@ -90,7 +104,7 @@ def _run(arguments: list[str]) -> int:
         else:
             call(function, rest, f"lit-nmt {verb}")
     except argparse.ArgumentError as error:
-        raise UserError(str(error)) from None
+        raise UserError(f"{one_line(str(error), 500)} (see lit-nmt {verb} --help)") from None
     return 0
 
 
@@ -170,7 +184,8 @@ _CHATTER = ("Does not validate against", "Subtypes:", "Errors:", "Given value ty
 
 def one_line(message: str, longest: int = 600) -> str:
     """A message of several lines, as jsonargparse's are, as one."""
-    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    printable = "".join(c if c.isprintable() or c == "\n" else " " for c in message.replace("\r", "\n"))
+    lines = [line.strip().removeprefix("- ") for line in printable.split("\n")]
     kept = [line for line in lines if line and not line.startswith((*_CHATTER, "Expected a <class 'NoneType'>"))]
     words = re.sub(r"<class '([^']*)'>", r"\1", " ".join(kept)).replace("typing.", "")
     return words if len(words) <= longest else f"{words[: longest - 3]}..."

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).parents[1]
+_MARK = "LIT_NMT_TEST"
 
 
 @cache
@@ -47,17 +54,98 @@ class Checkout:
         (folder / ".venv").symlink_to(ROOT / ".venv")
         return cls(folder)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables for what runs there."""
+        path = f"{self.folder / '.venv/bin'}:{os.environ['PATH']}"
+        return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+
     def run(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Runs a command there, with the network cut, and gives what it printed and its exit status."""
-        path = f"{self.folder / '.venv/bin'}:{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
         return subprocess.run(
             [*without_network(), *command],
             cwd=cwd or self.folder,
-            env=environment,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=1200,
             check=False,
         )
+
+    @contextmanager
+    def started(self, *command: str) -> Iterator[Started]:
+        """Starts a command there, with the network cut, as leader of a process group; in the end, all are killed."""
+        number = time.monotonic_ns()
+        log = self.folder / f".started-{number}.log"
+        with log.open("w", encoding="utf-8") as file:
+            process = subprocess.Popen(
+                [*without_network(), *command],
+                cwd=self.folder,
+                env={**self.environment, _MARK: str(number)},
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # what is started in the background of a script ignores Ctrl-C
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+        started = Started(process, log, str(number))
+        try:
+            yield started
+        finally:
+            for left in started.alive():
+                left.kill()
+            process.wait()
+
+
+@dataclass(frozen=True)
+class Started:
+    """A command that runs, and all that it has started.
+
+    Attributes:
+        leader: The command itself.
+        log: What all of them print.
+        mark: By which all of them are known, whoever their parents are.
+    """
+
+    leader: subprocess.Popen[bytes]
+    log: Path
+    mark: str
+
+    @property
+    def said(self) -> str:
+        """What was printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def alive(self) -> list[psutil.Process]:
+        """Every process of it that runs, the oldest first."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(_MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+                continue
+        return sorted(found, key=lambda process: (process.create_time(), process.pid))
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 600) -> bool:
+        """Waits until a condition holds or the leader has ended; tells whether it holds."""
+        until = time.monotonic() + seconds
+        while not condition():
+            if self.leader.poll() is not None:
+                return condition()
+            assert time.monotonic() < until, self.said
+            time.sleep(0.01)
+        return True
+
+    def assert_all_end(self, seconds: float = 20) -> None:
+        """All of it must end by itself within so many seconds."""
+        until = time.monotonic() + seconds
+        while left := self.alive():
+            assert time.monotonic() < until, [(process.pid, process.cmdline()) for process in left]
+            time.sleep(0.1)
+
+    def signal_group(self, number: signal.Signals) -> None:
+        """Sends a signal to all of it, as a terminal does for Ctrl-C."""
+        os.killpg(self.leader.pid, number)

@@ -6,6 +6,11 @@ import pytest
 from checkout import Checkout
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=6, help="how often test_faults.py kills a study")
+    parser.addoption("--kill-seed", type=int, default=1, help="of the moments at which it does")
+
+
 @pytest.fixture(scope="session")
 def tiny_study(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A checkout in which the study `tiny` was carried out once, after a dry run."""
