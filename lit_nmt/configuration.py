@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+import sys
 import types
 from collections.abc import Hashable, Mapping
 from pathlib import Path
@@ -17,8 +18,28 @@ from lit_nmt.errors import UserError
 T = TypeVar("T")
 
 
+LARGEST_BYTES = 4 * 2**20
+MOST_VALUES = 100_000
+"""No configuration written by people is larger; a file that is, or that unfolds to more, is a mistake or an attack."""
+
+
 class StrictLoader(yaml.SafeLoader):
-    """YAML without its surprises: a key given twice is refused, `1e-3` is a number, `no` is a word."""
+    """YAML without its surprises: a key given twice is refused, `1e-3` is a number, `no` is a word.
+
+    Aliases (`*name`) may stand for what has an end and does not multiply beyond `MOST_VALUES`.
+    """
+
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None:
+            _count_values(node, {})
+        return node
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
+        value: str = super().construct_scalar(node)
+        if any("\ud800" <= character <= "\udfff" or character == "\0" for character in value):
+            raise yaml.constructor.ConstructorError(None, None, "an escape that is no character", node.start_mark)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[Any] = set()
@@ -35,6 +56,19 @@ class StrictLoader(yaml.SafeLoader):
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _count_values(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node unfolds to, aliases followed; `known` holds those counted, 0 while they are."""
+    if id(node) not in known:
+        known[id(node)] = 0
+        children = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = [part for child in children for part in (child if isinstance(child, tuple) else (child,))]
+        known[id(node)] = 1 + sum(_count_values(part, known) for part in parts)
+    problem = "contains itself" if not known[id(node)] else f"unfolds to more than {MOST_VALUES:,} values"
+    if not 0 < known[id(node)] <= MOST_VALUES:
+        raise yaml.constructor.ConstructorError(None, None, f"what stands here {problem}", node.start_mark)
+    return known[id(node)]
 
 
 # YAML 1.2's scalars: PyYAML still reads 1.1, where `no` (Norwegian) is false and `1e-3` a string.
@@ -67,15 +101,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; an empty file is an empty mapping.
 
     Raises:
-        UserError: no such file, not UTF-8, not YAML, a key given twice, or not a mapping at the top.
+        UserError: no such file, not UTF-8, not YAML, a key given twice, or not a mapping at the top; or far larger
+            than a configuration.
     """
     path = Path(path)
     try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise UserError(f"{path}: {path.stat().st_size:,} bytes; expected a configuration, of a few thousand")
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from None
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{path}: cannot be read ({reason}); give the path of a file that you may read") from None
     try:
         content = yaml.load(text, StrictLoader)
     except yaml.YAMLError as error:
@@ -83,7 +121,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         line = f", line {mark.line + 1}" if mark else ""
         problem = " ".join(str(getattr(error, "problem", None) or getattr(error, "reason", error)).split())
         raise UserError(f"{path}{line}: not valid YAML: {problem}") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise UserError(f"{path}: not valid YAML: brackets within brackets without end; close them") from None
+    except ValueError as error:
         raise UserError(f"{path}: not valid YAML: {error}") from None
     if content is None:
         return {}
@@ -140,8 +180,10 @@ def _build(kind: Any, content: Any, place: str) -> Any:
             if not isinstance(key, str):
                 raise UserError(f"{place}: found the key {key!r}, expected a name; put it in quotes")
         return {key: _build(arguments[1], value, f"{place}.{key}") for key, value in content.items()}
-    if kind is float and isinstance(content, int) and not isinstance(content, bool):
-        return float(content)
+    if kind is float and isinstance(content, int | float) and not isinstance(content, bool):
+        if abs(content) <= sys.float_info.max:  # neither NaN nor infinite
+            return float(content)
+        raise UserError(f"{place}: found {describe(content)}, expected a finite number")
     # bool is a subclass of int, and `seed: true` is no number.
     if origin is None and isinstance(content, kind) and (kind is bool or not isinstance(content, bool)):
         return content
@@ -191,6 +233,8 @@ def describe(content: Any) -> str:
         return f"keys ({', '.join(map(str, list(content)[:3]))}, ...)" if content else "empty keys"
     if isinstance(content, list):
         return f"a list of {len(content)}"
+    if isinstance(content, int) and content.bit_length() > 200:
+        return f"{name_of(int)} of {content.bit_length() * 301 // 1000:,} digits"
     shown = repr(content)
     return f"{name_of(type(content))} {shown if len(shown) <= 60 else shown[:57] + '...'}"
 

@@ -7,16 +7,15 @@ no study overwrites another's.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
+from lit_nmt.checks import FRAGMENT, check_fragment, check_study
 from lit_nmt.configuration import StrictDumper, build, merge, read_yaml, suggestion
 from lit_nmt.data.corpora import CorpusConfig, load_corpus_config
 from lit_nmt.errors import UserError
@@ -30,9 +29,6 @@ DATA = Path("data")
 
 POOLED = "pooled"
 """The name of the test set that joins all test sets of a corpus."""
-
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_DECODING = re.compile(r"greedy|beam[1-9][0-9]*")
 
 
 @dataclass
@@ -253,11 +249,13 @@ class Study:
             entry = entry or CorpusEntry()
             overrides = {**entry.overrides, "name": name} if entry.base or entry.overrides else None
             configs[name] = load_corpus_config(entry.base or name, overrides)
-        named = [("test_sets", test_set) for test_set in self.test_sets]
-        named += [("primary.lengths", self.primary.lengths)] if self.primary.lengths not in ("", POOLED) else []
-        for key, test_set in named:
-            if not any(test_set in config.test_sets for config in configs.values()):
-                raise UserError(f"{self.path}: {key}: no corpus of this study has {test_set}")
+        known = list(dict.fromkeys(name for config in configs.values() for name in config.test_sets))
+        named = [("test_sets", name) for name in self.test_sets]
+        primary = {"primary.test_set": self.primary.test_set, "primary.lengths": self.primary.length_set}
+        named += [(key, name) for key, name in primary.items() if name != POOLED]
+        for key, name in named:
+            if name not in known:
+                raise UserError(f"{self.path}: {key}: no corpus of this study has {name}{suggestion(name, known)}")
         return configs
 
     def corpus_config(self, name: str) -> CorpusConfig:
@@ -307,13 +305,17 @@ def load_study(name_or_path: str | Path) -> Study:
     path = _find(str(name_or_path))
     study = build(Study, read_yaml(path), str(path))
     study.path = path
-    _check(study)
+    check_study(study)
+    for part in study.includes:
+        if read_yaml(_find(part)).get("includes"):  # before it is loaded, lest one include itself
+            raise UserError(f"{path}: includes: {part} includes others itself; name those instead")
+    _ = study.parts
     return study
 
 
 def known_studies() -> list[str]:
     """The names of the studies that ship."""
-    return sorted(path.stem for path in STUDIES.glob("*.yaml"))
+    return sorted(path.stem for path in STUDIES.glob("*.yaml") if path.is_file())
 
 
 def read_model(name: str, asked_by: Path | str = "") -> dict[str, Any]:
@@ -335,6 +337,7 @@ def read_model(name: str, asked_by: Path | str = "") -> dict[str, Any]:
     model = fragment.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
         raise UserError(f"{path}: no model.class_path found; expected `model: {{class_path: ..., init_args: ...}}`")
+    check_fragment(fragment, f"{path}: ", (*FRAGMENT, "seed_everything", "threads"))
     return fragment
 
 
@@ -370,81 +373,3 @@ def _find(name: str) -> Path:
     if not path.is_file():
         raise UserError(f'no study "{name}" ({path} does not exist){suggestion(name, known_studies())}')
     return path
-
-
-def _check(study: Study) -> None:
-    """What types alone do not tell, each with the key to mend."""
-    path = study.path
-    if not _NAME.fullmatch(study.name):
-        raise UserError(f'{path}: the file name "{study.name}" becomes a folder; use letters, digits, - _ . only')
-    if study.includes:
-        if study.corpora or study.models:
-            raise UserError(f"{path}: includes other studies, so corpora and models belong into those")
-        _check_distinct(study.includes, f"{path}: includes")
-        for part in study.parts:
-            if part.includes:
-                raise UserError(f"{path}: includes: {part.name} includes others itself; name those instead")
-        return
-    if study.not_judged:
-        raise UserError(f"{path}: not_judged: belongs to a study that includes others")
-    for key in ("corpora", "models", "decodings"):
-        if not getattr(study, key):
-            raise UserError(f"{path}: {key}: nothing there; at least one expected")
-    for key in ("corpora", "models"):
-        for name in getattr(study, key):
-            if not _NAME.fullmatch(name):
-                raise UserError(f'{path}: {key}: "{name}" becomes a folder; use letters, digits, - _ . only')
-    for name, entry in study.corpora.items():
-        seeds = entry.seeds if entry and entry.seeds is not None else study.seeds
-        if not seeds:
-            raise UserError(f"{path}: seeds: none for corpus {name}; add for example `seeds: [1, 2]`")
-        _check_distinct(seeds, f"{path}: seeds of {name}")
-        if min(seeds) < 0:
-            raise UserError(f"{path}: seeds of {name}: found {min(seeds)}, expected 0 or more")
-    if study.threads < 1:
-        raise UserError(f"{path}: threads: found {study.threads}, expected 1 or more")
-    _check_distinct(study.decodings, f"{path}: decodings")
-    _check_distinct(study.test_sets, f"{path}: test_sets")
-    for decoding in study.decodings:
-        if not _DECODING.fullmatch(decoding):
-            raise UserError(f'{path}: decodings: found "{decoding}", expected greedy or beam<width> as beam5')
-    if study.primary.decoding not in study.decodings:
-        raise UserError(
-            f'{path}: primary.decoding: "{study.primary.decoding}" is not among the decodings'
-            f" ({', '.join(study.decodings)})"
-        )
-    _check_bins(study.bins, f"{path}: bins")
-    named = [("comparisons", model) for pair in study.comparisons for model in pair]
-    named += [("baseline", study.baseline)] if study.baseline else []
-    named += [("tuning.trials", model) for model in study.tuning.trials] if study.tuning else []
-    named += [("bench.models", model) for model in study.bench.models] if study.bench else []
-    for key, model in named:
-        if model not in study.models:
-            raise UserError(f'{path}: {key}: no model "{model}" in this study{suggestion(model, study.models)}')
-    for model, trials in (study.tuning.trials if study.tuning else {}).items():
-        if not trials:
-            raise UserError(f"{path}: tuning.trials.{model}: none there; add each trial with its validation BLEU")
-    if study.bench and study.bench.corpus and study.bench.corpus not in study.corpora:
-        raise UserError(f'{path}: bench.corpus: no corpus "{study.bench.corpus}" in this study')
-    for claim, settings in study.claims.items():
-        for key, kind in (("criterion", str), ("smallest_effect", float)):
-            if key not in settings:
-                raise UserError(f'{path}: claims.{claim}: the key "{key}" is missing; decide it before training')
-            build(kind, settings[key], f"{path}: claims.{claim}: {key}")
-
-
-def _check_bins(bins: list[tuple[int, int]], place: str) -> None:
-    for low, high in bins:
-        if not 0 <= low <= high:
-            raise UserError(f"{place}: found [{low}, {high}], expected [low, high] in words with low <= high")
-    for (_, high), (low, _) in pairwise(bins):
-        if low <= high:
-            raise UserError(f"{place}: one ends at {high} and the next begins at {low}; expected them apart, in order")
-
-
-def _check_distinct(values: Iterable[Any], place: str) -> None:
-    seen = set()
-    for value in values:
-        if value in seen:
-            raise UserError(f"{place}: {value} is given twice; keep one of them")
-        seen.add(value)

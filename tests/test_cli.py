@@ -15,7 +15,6 @@ from typing import Literal
 
 import docstring_parser
 import pytest
-import yaml
 
 from lit_nmt import cli, status
 from lit_nmt.errors import UserError
@@ -169,41 +168,6 @@ def test_a_full_disk_takes_one_line(capsys: pytest.CaptureFixture[str], monkeypa
     told = capsys.readouterr().err
     assert told.startswith("lit-nmt: the disk is full")
     assert told.count("\n") == 1
-
-
-FIT_MISTAKES = {
-    "a file that is not there": (["--config", "missing.yaml"], "missing.yaml"),
-    "an unknown option": (["--config", "fit.yaml", "--trainer.devixes", "4"], "devixes"),
-    "an unknown key of the model": (["--config", "fit.yaml", "--model.init_args.dimm", "4"], "dimm"),
-    "a word for a number": (["--config", "fit.yaml", "--data.max_tokens", "many"], "many"),
-    "a model that does not exist": (["--config", "fit.yaml", "--model.class_path", "lit_nmt.Nothing"], "Nothing"),
-}
-
-
-@pytest.mark.slow
-def test_mistakes_in_fit_are_told_in_one_line(tmp_path: Path) -> None:
-    """In one process for all, since each start of Lightning takes seconds."""
-    run = load_study(ROOT / "experiments/studies/tiny.yaml") if Path.cwd() == ROOT else None
-    assert run is not None, "tests run from the checkout"
-    (tmp_path / "fit.yaml").write_text(yaml.safe_dump(run.runs[0].config), encoding="utf-8")
-    script = (
-        "import json, sys\nfrom lit_nmt.cli import main\n"
-        "for arguments in json.loads(sys.argv[1]):\n"
-        "    print('=', file=sys.stderr)\n"
-        "    print(main(['fit', *arguments]))\n"
-    )
-    calls = json.dumps([arguments for arguments, _ in FIT_MISTAKES.values()])
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run(
-        [sys.executable, "-c", script, calls], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
-    assert done.stdout.split() == ["2"] * len(FIT_MISTAKES), done.stderr
-    told = [part.strip().splitlines() for part in done.stderr.split("=\n")[1:]]
-    for (_, message), lines in zip(FIT_MISTAKES.values(), told, strict=True):
-        assert len(lines) == 1
-        assert lines[0].startswith("lit-nmt: ")
-        assert message in lines[0]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["fit.yaml"]
 
 
 # ------------------------------------------------------------------------------------------------------- status

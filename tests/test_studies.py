@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lit_nmt import studies
+from lit_nmt import status, studies
 from lit_nmt.configuration import StrictDumper, StrictLoader, build, merge, read_yaml
 from lit_nmt.errors import UserError
 from lit_nmt.studies import PlannedRun, Study, load_study, write_plan
@@ -215,12 +215,12 @@ MISTAKES = {
     "bench corpus": ({"bench": {"corpus": "sentences"}}, r'bench\.corpus: no corpus "sentences"'),
     "bench key": ({"bench": {"length": [3]}}, r'bench: unknown key "length"; did you mean "lengths"'),
     "claim without criterion": (
-        {"claims": {"speed": {"smallest_effect": 1}}},
-        r'claims\.speed: .*"criterion"',
+        {"claims": {"constant-time": {"smallest_effect": 1}}},
+        r'claims\.constant-time: .*"criterion"',
     ),
     "claim without effect": (
-        {"claims": {"speed": {"criterion": "x"}}},
-        r'claims\.speed: .*"smallest_effect"',
+        {"claims": {"constant-time": {"criterion": "x"}}},
+        r'claims\.constant-time: .*"smallest_effect"',
     ),
     "claims of other studies": ({"not_judged": ["x"]}, r"not_judged: belongs to a study that includes others"),
     "includes and corpora": ({"includes": ["words-study"]}, r"includes other studies"),
@@ -280,19 +280,6 @@ def test_files_that_are_no_text(checkout: Path) -> None:
         load_study("folder.yaml")
 
 
-@given(st.text(max_size=60))
-@settings(deadline=None, max_examples=200)
-def test_no_text_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
-    path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    message = str(path)
-    try:
-        build(Study, read_yaml(path), str(path))
-    except UserError as error:
-        message = str(error)
-    assert message.startswith(str(path))
-
-
 # Not the line ends of Unicode, which YAML folds.
 words = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=8)
 plain = st.recursive(
@@ -301,6 +288,84 @@ plain = st.recursive(
     max_leaves=12,
 )
 mappings = st.dictionaries(words, plain, max_size=4)
+
+
+like_yaml = st.text("ab:[]{}&*!|>'\"#-?,~%@`\\.0123456789 \n\t", max_size=60)
+anything = (
+    st.binary(max_size=60) | like_yaml.map(str.encode) | mappings.map(lambda content: yaml.safe_dump(content).encode())
+)
+
+
+@given(anything)
+@settings(deadline=None, max_examples=300)
+def test_no_bytes_break_the_reader(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzzed.yaml"
+    path.write_bytes(content)
+    told = str(path)
+    try:
+        build(Study, read_yaml(path), str(path))
+    except UserError as error:
+        told = str(error)
+    assert told.startswith(str(path))
+
+
+def places(content: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Where something stands in plain values: the keys and numbers that lead to each."""
+    inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    return [above, *(place for key, value in inner for place in places(value, (*above, key)))]
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, content: dict[str, Any]) -> dict[str, Any]:
+    """Plain values of which one or two are others, gone, or have company."""
+    content = copy.deepcopy(content)
+    for _ in range(draw(st.integers(1, 2))):
+        *above, last = draw(st.sampled_from([place for place in places(content) if place] or [("new",)]))
+        inner: Any = content
+        for key in above:
+            inner = inner[key]
+        what = draw(st.sampled_from(["other", "gone", "company"]))
+        if what == "gone" and inner:
+            del inner[last]
+        elif what == "other" or not isinstance(inner, dict):
+            inner[last] = draw(plain | st.floats())
+        else:
+            inner[draw(words)] = draw(plain)
+    return content
+
+
+WHOLE = {
+    **STUDY,
+    "threads": 1,
+    "test_sets": ["test_a"],
+    "decodings": ["greedy", "beam5"],
+    "baseline": "plain",
+    "primary": {"test_set": "test_a", "decoding": "greedy"},
+    "tuning": {"note": "none", "trials": {"plain": {"learning rate 1e-3": 1.5}}},
+    "claims": {"constant-time": {"criterion": "none", "smallest_effect": 0.1}},
+    "bench": {"lengths": [8], "phases": ["train"], "max_seconds": 5.0},
+}
+
+
+@given(spoilt(WHOLE), spoilt(CORPUS), spoilt(MODEL), st.sampled_from(["study", "corpus", "model"]))
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_study_that_is_spoilt_anywhere_is_planned_or_refused(
+    checkout: Path, of_study: dict[str, Any], of_corpus: dict[str, Any], of_model: dict[str, Any], which: str
+) -> None:
+    contents = {"study": WHOLE, "corpus": CORPUS, "model": MODEL, which: locals()[f"of_{which}"]}
+    files = {"study": "studies/words-study", "corpus": "corpora/words", "model": "models/plain"}
+    for name, content in contents.items():
+        write(f"experiments/{files[name]}.yaml", content)
+    told = "planned"
+    try:
+        planned = load_study("words-study")
+        for run in planned.runs:
+            assert run.config["model"]["class_path"]
+            status.describe(run, status.read_status(run))
+        write_plan(planned)
+    except UserError as error:
+        told = str(error)
+    assert told
 
 
 @given(mappings)

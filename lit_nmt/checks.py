@@ -1,0 +1,182 @@
+"""What a study may say: what types alone do not tell, checked before anything runs, each with the key to mend."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from lit_nmt.configuration import build, describe, suggestion
+from lit_nmt.errors import UserError
+
+if TYPE_CHECKING:
+    from lit_nmt.studies import Bench, Study
+    from lit_nmt.throughput import Settings
+
+PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
+"""In which a model can be measured, in Lightning's words."""
+FRAGMENT = ("data", "model", "trainer", "average")
+"""What a study may say of its trainings."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_DECODING = re.compile(r"greedy|beam[1-9][0-9]{0,2}")
+_PHASE = re.compile(r"train|decode-(greedy|beam[1-9][0-9]{0,2})")
+_HIGHEST_SEED = 2**32 - 1  # of numpy's generators
+_COUNTS = ("max_tokens", "target_tokens", "validations")
+
+
+def check_study(study: Study) -> None:
+    """What types alone do not tell, each with the key to mend.
+
+    Raises:
+        UserError: a value without a meaning, or a name that leads nowhere.
+    """
+    path = study.path
+    if not _NAME.fullmatch(study.name):
+        raise UserError(f'{path}: the file name "{study.name}" becomes a folder; use letters, digits, - _ . only')
+    if not study.title.strip():
+        raise UserError(f"{path}: title: nothing there; it is the report's heading")
+    if study.includes:
+        if study.corpora or study.models:
+            raise UserError(f"{path}: includes other studies, so corpora and models belong into those")
+        _check_distinct(study.includes, f"{path}: includes")
+        return
+    if study.not_judged:
+        raise UserError(f"{path}: not_judged: belongs to a study that includes others")
+    for key in ("corpora", "models", "decodings"):
+        if not getattr(study, key):
+            raise UserError(f"{path}: {key}: nothing there; at least one expected")
+    for key in ("corpora", "models"):
+        for name in getattr(study, key):
+            if not _NAME.fullmatch(name):
+                raise UserError(f'{path}: {key}: "{name}" becomes a folder; use letters, digits, - _ . only')
+    for name, entry in study.corpora.items():
+        seeds = entry.seeds if entry and entry.seeds is not None else study.seeds
+        if not seeds:
+            raise UserError(f"{path}: seeds: none for corpus {name}; add for example `seeds: [1, 2]`")
+        _check_distinct(seeds, f"{path}: seeds of {name}")
+        for seed in seeds:
+            if not 0 <= seed <= _HIGHEST_SEED:
+                raise UserError(f"{path}: seeds of {name}: found {seed}, expected 0 or more, to {_HIGHEST_SEED}")
+    if study.threads < 1:
+        raise UserError(f"{path}: threads: found {study.threads}, expected 1 or more")
+    _check_distinct(study.decodings, f"{path}: decodings")
+    _check_distinct(study.test_sets, f"{path}: test_sets")
+    for decoding in study.decodings:
+        if not _DECODING.fullmatch(decoding):
+            raise UserError(f'{path}: decodings: found "{decoding}", expected greedy or beam<width> as beam5')
+    if study.primary.decoding not in study.decodings:
+        raise UserError(
+            f'{path}: primary.decoding: "{study.primary.decoding}" is not among the decodings'
+            f" ({', '.join(study.decodings)})"
+        )
+    _check_bins(study.bins, f"{path}: bins")
+    named = [("comparisons", model) for pair in study.comparisons for model in pair]
+    named += [("baseline", study.baseline)] if study.baseline else []
+    named += [("tuning.trials", model) for model in study.tuning.trials] if study.tuning else []
+    named += [("bench.models", model) for model in study.bench.models] if study.bench else []
+    for key, model in named:
+        if model not in study.models:
+            raise UserError(f'{path}: {key}: no model "{model}" in this study{suggestion(model, study.models)}')
+    for model, trials in (study.tuning.trials if study.tuning else {}).items():
+        if not trials:
+            raise UserError(f"{path}: tuning.trials.{model}: none there; add each trial with its validation BLEU")
+    fragments = {
+        "fit": study.fit,
+        **{f"models.{name}.fit": model.fit for name, model in study.models.items() if model},
+    }
+    for key, fragment in fragments.items():
+        check_fragment(fragment, f"{path}: {key}.")
+        if "corpus" in fragment.get("data", {}):
+            raise UserError(
+                f"{path}: {key}.data.corpus: does not belong here; the study's corpora stand under corpora"
+            )
+    if study.parameters_tolerance < 0:
+        raise UserError(f"{path}: parameters_tolerance: found {study.parameters_tolerance}, expected 0 or more")
+    if study.estimate_minutes is not None and study.estimate_minutes <= 0:
+        raise UserError(f"{path}: estimate_minutes: found {study.estimate_minutes}, expected more than 0")
+    if study.bench and study.bench.corpus and study.bench.corpus not in study.corpora:
+        raise UserError(f'{path}: bench.corpus: no corpus "{study.bench.corpus}" in this study')
+    if study.bench:
+        check_measured(study.bench, f"{path}: bench.")
+    if study.claims:
+        from lit_nmt.claims import CLAIMS  # pandas takes its time, and only studies with claims need it
+    for claim, settings in study.claims.items():
+        if claim not in CLAIMS:
+            raise UserError(f"{path}: claims: unknown claim {claim}{suggestion(claim, CLAIMS)}")
+        for key, kind in (("criterion", str), ("smallest_effect", float)):
+            if key not in settings:
+                raise UserError(f'{path}: claims.{claim}: the key "{key}" is missing; decide it before training')
+            build(kind, settings[key], f"{path}: claims.{claim}: {key}")
+
+
+def check_fragment(fragment: Mapping[str, Any], place: str, known: Sequence[str] = FRAGMENT) -> None:
+    """A LightningCLI fragment, as far as it can be checked without Lightning.
+
+    Args:
+        fragment: some of a training's settings.
+        place: what to put before a key, for messages.
+        known: the keys that may stand at its top.
+
+    Raises:
+        UserError: an unknown key, or a value of another type.
+    """
+    for key, value in fragment.items():
+        if key not in known:
+            raise UserError(f"{place}{key}: unknown key{suggestion(str(key), list(known))}")
+        if key in ("data", "model", "trainer") and not isinstance(value, dict):
+            raise UserError(f"{place}{key}: found {describe(value)}, expected keys with values (`key: value`)")
+    init_args = fragment.get("model", {}).get("init_args")
+    if not isinstance(init_args, dict | None):
+        raise UserError(f"{place}model.init_args: found {describe(init_args)}, expected keys with values")
+    for name in _COUNTS:
+        value = fragment.get("data", {}).get(name, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UserError(f"{place}data.{name}: found {describe(value)}, expected a whole number, 1 or more")
+
+
+def check_measured(measured: Bench | Settings, place: str = "") -> None:
+    """Refuses what cannot be measured, in one line.
+
+    Args:
+        measured: what is to be measured.
+        place: what to put before a key, for messages.
+
+    Raises:
+        UserError: a number or name without a meaning.
+    """
+    for name, least in (("target_tokens", 1), ("windows", 1), ("steps", 1), ("loop_steps", 0)):
+        if getattr(measured, name) < least:
+            raise UserError(f"{place}{name}: found {getattr(measured, name)}, expected {least} or more")
+    if measured.max_seconds is not None and measured.max_seconds <= 0:
+        raise UserError(f"{place}max_seconds: found {measured.max_seconds}, expected more than 0")
+    if min(measured.lengths, default=2) < 2:
+        raise UserError(
+            f"{place}lengths: found {min(measured.lengths)}, expected 2 or more: a subword and the sentence's end"
+        )
+    for phase in measured.phases:
+        if not _PHASE.fullmatch(phase):
+            raise UserError(
+                f"{place}phases: found {phase!r}, expected train, decode-greedy, or decode-beam and its size"
+            )
+    for precision in measured.precisions:
+        if precision not in PRECISIONS:
+            raise UserError(f"{place}precisions: found {precision!r}, expected {', '.join(PRECISIONS)}")
+
+
+def _check_bins(bins: list[tuple[int, int]], place: str) -> None:
+    for low, high in bins:
+        if not 0 <= low <= high:
+            raise UserError(f"{place}: found [{low}, {high}], expected [low, high] in words with low <= high")
+    for (_, high), (low, _) in pairwise(bins):
+        if low <= high:
+            raise UserError(f"{place}: one ends at {high} and the next begins at {low}; expected them apart, in order")
+
+
+def _check_distinct(values: Iterable[Any], place: str) -> None:
+    seen = set()
+    for value in values:
+        if value in seen:
+            raise UserError(f"{place}: {value} is given twice; keep one of them")
+        seen.add(value)
