@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import math
-import pickle
 import sys
 import time
 from pathlib import Path
@@ -24,9 +23,6 @@ from lit_nmt.decoding import Search, search
 from lit_nmt.errors import UserError
 from lit_nmt.files import replacing
 from lit_nmt.metrics import STATISTICS, Scorer, corpus_bleu
-
-DAMAGED = (RuntimeError, EOFError, ValueError, pickle.UnpicklingError)
-"""What reading a damaged checkpoint raises."""
 
 NEVER = 2**62
 """No batch has this number."""
@@ -153,23 +149,24 @@ class Checkpoints(Callback):
     def readable(self) -> Path | None:
         """The last checkpoint that can be read, None where there is none yet; a damaged one is told and set aside.
 
+        Where the very first is damaged, little is lost, and the training begins again.
+
         Raises:
-            UserError: there are checkpoints, and none can be read.
+            UserError: there were several checkpoints, and none can be read.
         """
         found = [path for path in (self.last, self.previous) if path.is_file()]
         for path in found:
             try:
-                torch.load(path, weights_only=True, map_location="cpu")
-            except (*DAMAGED, FileNotFoundError) as error:
+                _read(path)
+            except (ValueError, FileNotFoundError) as error:
                 if getattr(rank_zero_only, "rank", 0):
                     continue  # the first process sets it aside, maybe before this one has read it
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
                 aside = path.with_name(f"{path.name}.damaged")
                 path.replace(aside)
-                print(f"lit-nmt: {path}: damaged ({reason}), now {aside.name}", file=sys.stderr)
+                print(f"lit-nmt: {path}: damaged ({error}), now {aside.name}", file=sys.stderr)
             else:
                 return path
-        if found:
+        if found and found != [self.last]:
             raise UserError(f"{self.folder}: no checkpoint can be read; start again to train anew from the beginning")
         return None
 
@@ -217,15 +214,12 @@ class Checkpoints(Callback):
         """The weights after `step`.
 
         Raises:
-            UserError: the file is damaged.
+            UserError: the file is damaged or gone.
         """
         try:
-            return torch.load(self.weights(step), weights_only=True, map_location="cpu")
-        except DAMAGED as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise UserError(
-                f"{self.weights(step)}: damaged ({reason}); delete the run's folder, train again"
-            ) from None
+            return _read(self.weights(step))
+        except (ValueError, FileNotFoundError) as error:
+            raise UserError(f"{self.weights(step)}: damaged ({error}); delete the run's folder, train again") from None
 
     def averaged(self) -> dict[str, Any]:
         """The last of the kept checkpoints with the mean of all their weights (Vaswani et al. 2017, section 6.1)."""
@@ -236,6 +230,24 @@ class Checkpoints(Callback):
                 stacked = torch.stack([checkpoint["state_dict"][name] for checkpoint in loaded])
                 mean["state_dict"][name] = stacked.mean(0, dtype=torch.float64).to(last.dtype)
         return mean
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A checkpoint, of tensors and plain values alone, so that none can run code.
+
+    Raises:
+        ValueError: it is damaged; the message says how.
+        OSError: the file cannot be read at all.
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except OSError:
+        raise
+    except Exception as error:  # what kind of error damage makes, depends on its bytes
+        raise ValueError(str(error).partition("\n")[0] or type(error).__name__) from None
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise ValueError("no checkpoint of a training")
+    return content
 
 
 FIELDS = (
@@ -258,10 +270,18 @@ class Record(Callback):
 
     Args:
         path: of `metrics.csv`.
+
+    Raises:
+        UserError: what is there is damaged.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if path.is_file():
+            try:
+                _ = [int(row["step"]) for row in self.rows()]
+            except (ValueError, KeyError, TypeError, csv.Error) as error:
+                raise UserError(f"{path}: damaged ({error}); delete the run's folder to train anew") from None
         self.target_tokens = 0
         self.train_seconds = 0.0
         self._clock = 0.0
@@ -279,8 +299,7 @@ class Record(Callback):
         if trainer.is_global_zero:
             rows = []
             if self.path.is_file() and trainer.global_step:
-                with open(self.path, newline="", encoding="utf-8") as file:
-                    rows = [row for row in csv.DictReader(file) if int(row["step"]) <= trainer.global_step]
+                rows = [row for row in self.rows() if int(row["step"]) <= trainer.global_step]
             with replacing(self.path) as beside, open(beside, "w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, FIELDS)
                 writer.writeheader()

@@ -107,6 +107,9 @@ def check_model(name: str) -> None:
     candidate = Candidate(read_model(name))
     with torch.device("meta"):
         full = make_model({"model": {**candidate.fragment["model"]}}, 4000)
+    for attribute in ("title", "paper"):
+        if not isinstance(getattr(full, attribute, None), str):
+            raise UserError(f'{name}: its class has no {attribute}; reports print it: add `{attribute} = "..."` to it')
     parameters = sum(parameter.numel() for parameter in full.parameters())
     print(f"{full.title} ({full.paper}): {parameters:,} parameters with 4,000 subwords; promises, on a small copy:")
     broken = []

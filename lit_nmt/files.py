@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lit_nmt.errors import UserError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -33,6 +35,22 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Any) -> None:
     """Replaces the content of `path` by `content` as indented JSON with a final line end."""
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What a run's `fit.json` says.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if record["status"] in ("finished", "failed"):
+            return record
+        reason = f"its status is {record['status']!r}"
+    except (ValueError, KeyError, TypeError) as error:
+        reason = str(error)
+    raise UserError(f"{path}: no record of a training ({reason}); delete it and train again")
 
 
 def digest(content: Any, length: int = 8) -> str:

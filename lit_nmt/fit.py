@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import platform
@@ -13,6 +12,7 @@ import sys
 import warnings
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,19 @@ import filelock
 import pytorch_lightning as pl
 import torch
 import yaml
+from jsonargparse.typing import PositiveInt
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lit_nmt.callbacks import Bar, Checkpoints, NotFiniteError, Record, SeedEachStep, ValidationBleu
+from lit_nmt.configuration import read_yaml
 from lit_nmt.data.datamodule import TranslationData
 from lit_nmt.errors import UserError
-from lit_nmt.files import digest, replacing, write_json, write_text
+from lit_nmt.files import digest, read_record, replacing, write_json, write_text
+from lit_nmt.leader import LEADER, this_process
 from lit_nmt.models.translation import TranslationModule
 
 NOT_IDENTITY = ("config", "threads", "seed_everything")
@@ -40,8 +44,8 @@ class FitCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds what no Lightning class takes, and ties what must agree."""
-        parser.add_argument("--threads", type=int, default=1, help="CPU threads of this training.")
-        parser.add_argument("--average", type=int, default=5, help="Validations whose weights are averaged.")
+        parser.add_argument("--threads", type=PositiveInt, default=1, help="CPU threads of this training.")
+        parser.add_argument("--average", type=PositiveInt, default=5, help="Validations whose weights are averaged.")
         parser.link_arguments("data.vocabulary_size", "model.init_args.vocabulary_size", apply_on="instantiate")
         parser.link_arguments("seed_everything", "data.seed")
 
@@ -73,22 +77,27 @@ def main(args: ArgsType = None) -> None:
     `fit.json` says "finished" is left alone.
 
     Raises:
-        UserError: the folder is in use, or holds a training with another configuration.
+        UserError: the arguments or files make no training; the folder is in use, or holds a training with another
+            configuration.
     """
     started, code = datetime.now(UTC), commit()
     _quieten()
-    cli = FitCLI(
-        TranslationModule,
-        TranslationData,
-        subclass_mode_model=True,
-        run=False,
-        auto_configure_optimizers=False,
-        parser_kwargs={"prog": "lit-nmt fit", "exit_on_error": False},
-        args=args,
-        save_config_callback=None,
-        seed_everything_default=1,
-        trainer_defaults=TRAINER_DEFAULTS,
-    )
+    _check_files(sys.argv[1:] if args is None else args)
+    try:
+        cli = FitCLI(
+            TranslationModule,
+            TranslationData,
+            subclass_mode_model=True,
+            run=False,
+            auto_configure_optimizers=False,
+            parser_kwargs={"prog": "lit-nmt fit", "exit_on_error": False},
+            args=args,
+            save_config_callback=None,
+            seed_everything_default=1,
+            trainer_defaults=TRAINER_DEFAULTS,
+        )
+    except (ValueError, TypeError, RuntimeError, ImportError, MisconfigurationException) as error:
+        raise UserError(f"this configuration makes no training: {error}") from error
     config = yaml.safe_load(cli.parser.dump(cli.config, skip_link_targets=False, skip_none=False))
     folder = run_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,6 +119,15 @@ def main(args: ArgsType = None) -> None:
         lock.release()
 
 
+def _check_files(args: ArgsType) -> None:
+    """Reads what `--config` names as strictly as studies are read; jsonargparse would take a key given twice."""
+    words = [str(word) for word in args] if isinstance(args, list) else []
+    for option, word in pairwise([*words, ""]):
+        for path in (word if option == "--config" else "", option.partition("--config=")[2]):
+            if path and not Path(path).is_dir() and (Path(path).exists() or path.endswith((".yaml", ".yml"))):
+                read_yaml(Path(path))
+
+
 def _quieten() -> None:
     """Silences what Lightning says that a user can do nothing about."""
     for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric"):
@@ -121,6 +139,7 @@ def _quieten() -> None:
         "The '.*_dataloader' does not have many workers",
         "`isinstance\\(treespec",
         "`training_step` returned",
+        "The `srun` command is available",
     ):
         warnings.filterwarnings("ignore", message)
     warnings.filterwarnings("ignore", module=r"pytorch_lightning\.cli")
@@ -137,9 +156,13 @@ def run_folder(config: dict[str, Any]) -> Path:
 
 
 def finished(folder: Path) -> bool:
-    """Whether the training in a run folder has come to its end."""
+    """Whether the training in a run folder has come to its end.
+
+    Raises:
+        UserError: its record is damaged.
+    """
     record = folder / "fit.json"
-    return record.is_file() and json.loads(record.read_text(encoding="utf-8"))["status"] == "finished"
+    return record.is_file() and read_record(record)["status"] == "finished"
 
 
 def _keep_config(folder: Path, config: dict[str, Any]) -> None:
@@ -147,7 +170,10 @@ def _keep_config(folder: Path, config: dict[str, Any]) -> None:
     path = folder / "config.yaml"
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=110)
     if any((folder / "checkpoints").glob("*.ckpt")) and path.is_file():
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        try:
+            before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            raise UserError(f"{path}: damaged; delete the run's folder to train anew, or restore the file") from None
         differing = _differences(before, config)
         if differing:
             raise UserError(
@@ -192,6 +218,7 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime, 
     trainer.loggers = [TensorBoardLogger(folder, name="", version="tensorboard")]
     result: dict[str, Any] = {"status": "finished", "stopped_by": "budget"}
     scored = ""
+    os.environ[LEADER] = this_process()  # for the processes of other devices
     try:
         trainer.fit(model, data, ckpt_path=checkpoints.readable())
         if trainer.should_stop and record.target_tokens < data.target_tokens:
@@ -203,7 +230,14 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime, 
         raise
     except NotFiniteError as error:
         result = {"status": "failed", "stopped_by": f"error: {error}"}
+    except MisconfigurationException as error:
+        raise UserError(f"{folder}: this configuration makes no training: {error}") from error
     except (RuntimeError, MemoryError) as error:
+        if "loading state_dict" in str(error):
+            raise UserError(
+                f"{folder}: its checkpoint does not fit the model ({' '.join(str(error).split())[:200]}); the corpus "
+                "was prepared anew: delete the run's folder to train anew, or prepare it as it was"
+            ) from error
         if not isinstance(error, MemoryError) and not OUT_OF_MEMORY.search(str(error)):
             raise
         batch = f" with a batch of {record.shape}" if record.shape else ""
@@ -243,6 +277,11 @@ def _choose_weights(
     trainer: pl.Trainer, model: TranslationModule, data: TranslationData, checkpoints: Checkpoints
 ) -> str:
     """Writes `best.ckpt`: the better, on validation BLEU, of the best single weights and the average of the last."""
+    if not checkpoints.kept:
+        raise UserError(
+            f"{checkpoints.folder.parent}: the training ended before its first validation, so there is nothing to "
+            "score; leave out trainer.max_steps and what else cuts it short"
+        )
     chosen = checkpoints.load_weights(checkpoints.best_step)
     name = f"best, step {checkpoints.best_step}, validation BLEU {checkpoints.best_bleu:.2f}"
     if len(checkpoints.recent) > 1:

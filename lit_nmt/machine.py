@@ -17,6 +17,8 @@ from typing import ParamSpec, TypeVar
 
 from filelock import FileLock, Timeout
 
+from lit_nmt.leader import follow, this_process
+
 BUSY_CORES = 0.25
 """Cores kept busy by others from which on a machine does not count as idle."""
 
@@ -99,5 +101,5 @@ class FreshProcesses:
         Raises:
             BrokenExecutor: the process died, as for want of memory.
         """
-        with ProcessPoolExecutor(1, mp_context=self.context) as executor:
+        with ProcessPoolExecutor(1, self.context, follow, (this_process(),)) as executor:
             return executor.submit(function, *arguments, **named).result()

@@ -21,13 +21,22 @@ from lit_nmt import load_results
 from lit_nmt.configuration import read_yaml
 from lit_nmt.data.corpora import EXAMPLES
 from lit_nmt.errors import UserError
-from lit_nmt.files import replacing, write_json, write_text
+from lit_nmt.files import read_record, replacing, write_json, write_text
 from lit_nmt.metrics import STATISTICS, Scorer, sentence_scores, signature
 from lit_nmt.report.tables import Results
 from lit_nmt.studies import PlannedRun, Study, load_study
 
-TRANSLATION_COLUMNS = ["id", "source", "reference", "hypothesis", "score", "source_words"]
-ATTENTION_COLUMNS = ["id", "source", "target", "weights"]
+TRANSLATION_COLUMNS: dict[str, Any] = {
+    "id": int,
+    "source": str,
+    "reference": str,
+    "hypothesis": str,
+    "score": int | float,
+    "source_words": int,
+}
+"""What a line of a translation file holds, and of which types."""
+ATTENTION_COLUMNS: dict[str, Any] = {"id": int, "source": list, "target": list, "weights": list}
+"""What a line of an attention file holds, and of which types."""
 RUN_COLUMNS = [
     *("study", "corpus", "model", "seed", "status", "stopped_by", "parameters", "target_tokens"),
     *("train_seconds", "tokens_per_second", "best_validation_loss", "best_validation_bleu"),
@@ -77,8 +86,8 @@ def _score(study: Study, elsewhere: Results | None) -> None:
                 curves[run.folder] = [row for row in rows if _key(row) == (run.corpus, run.model, run.seed)]
         examples = _first_seeds([*examples, *(row for row in elsewhere.examples if _key(row) in keys)])
         print(f"{elsewhere.folder}: {len(taken)} runs taken over")
-    with replacing(folder / "sentences.parquet") as beside:
-        sentences.to_parquet(beside, index=False, compression="zstd")
+    with replacing(folder / "sentences.parquet") as beside, open(beside, "wb") as file:
+        sentences.to_parquet(file, index=False, compression="zstd")
     runs = [{"study": study.name, **_identity(run), **outcomes[run.folder]} for run in study.runs]
     _write_table(folder / "runs.csv", runs, RUN_COLUMNS)
     _write_table(folder / "curves.csv", [row for run in study.runs for row in curves[run.folder]], CURVE_COLUMNS)
@@ -98,7 +107,7 @@ def _identity(run: PlannedRun) -> dict[str, Any]:
 
 def _collect(study: Study, runs: Sequence[PlannedRun]) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """The content of `sentences.parquet` and of `examples.jsonl`, from runs that have finished."""
-    parts = [_counts({}, pd.DataFrame(columns=TRANSLATION_COLUMNS), np.zeros((0, len(STATISTICS))))]
+    parts = [_counts({}, pd.DataFrame(columns=list(TRANSLATION_COLUMNS)), np.zeros((0, len(STATISTICS))))]
     examples = []
     for corpus in study.corpora:
         config = study.corpus_config(corpus)
@@ -144,7 +153,7 @@ def _translations(
                 print(f"lit-nmt: {path} is missing; the report lacks it", file=sys.stderr)
                 continue
             lines = _read_lines(path, TRANSLATION_COLUMNS, "translation")
-            rows = pd.DataFrame(lines, columns=TRANSLATION_COLUMNS)
+            rows = pd.DataFrame(lines, columns=list(TRANSLATION_COLUMNS))
             tested = rows[["id", "source", "reference", "source_words"]]
             first = first or (path, tested)
             if not tested.equals(first[1]):
@@ -156,15 +165,18 @@ def _translations(
     return found
 
 
-def _read_lines(path: Path, columns: Sequence[str], what: str) -> list[list[Any]]:
+def _read_lines(path: Path, columns: Mapping[str, Any], what: str) -> list[list[Any]]:
     rows = []
     # only "\n" ends a line: text may hold other line separators
-    with open(path, encoding="utf-8", newline="\n") as file:
+    with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
             try:
-                content = json.loads(line)
+                content = json.loads(line.decode("utf-8"))
+                wrong = [key for key, kind in columns.items() if not isinstance(content[key], kind)]
+                if wrong:
+                    raise ValueError(f"{wrong[0]} is {content[wrong[0]]!r}")
                 rows.append([content[key] for key in columns])
-            except (json.JSONDecodeError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError) as error:
                 raise UserError(
                     f"{path}, line {number}: no {what} ({error}); delete the file and translate again"
                 ) from None
@@ -208,7 +220,7 @@ def _attention(run: PlannedRun, test_set: str, decoding: str) -> dict[int, Any]:
     """
     path = run.folder / "translations" / f"{test_set}.{decoding}.attention.jsonl"
     rows = _read_lines(path, ATTENTION_COLUMNS, "attention") if path.is_file() else []
-    return {row[0]: dict(zip(ATTENTION_COLUMNS[1:], row[1:], strict=True)) for row in rows}
+    return {row[0]: dict(zip(list(ATTENTION_COLUMNS)[1:], row[1:], strict=True)) for row in rows}
 
 
 # ------------------------------------------------------------------------------------------------------- runs
@@ -221,21 +233,19 @@ def _outcome(run: PlannedRun) -> dict[str, Any]:
         UserError: if the file cannot be read.
     """
     path = run.folder / "fit.json"
-    if not path.is_file():
-        return {"status": "missing"}
-    try:
-        outcome = json.loads(path.read_text(encoding="utf-8"))
-        return {"status": outcome["status"], **outcome}
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: no record of a training ({error}); delete it and train again") from None
+    return read_record(path) if path.is_file() else {"status": "missing"}
 
 
 def _curve(study: Study, run: PlannedRun) -> list[dict[str, Any]]:
     path = run.folder / "metrics.csv"
     if not path.is_file():
         return []
-    rows = pd.read_csv(path)
-    validated = rows[rows["validation_loss"].notna()].reindex(columns=CURVE_COLUMNS[4:])
+    try:
+        rows = pd.read_csv(path)
+        validated = rows[rows["validation_loss"].notna()].reindex(columns=CURVE_COLUMNS[4:])
+        validated.astype(float)
+    except (ValueError, KeyError) as error:  # pandas' own errors are ValueErrors
+        raise UserError(f"{path}: damaged ({error}); delete the run's folder, train again") from None
     return [{"study": study.name, **_identity(run), **row} for row in validated.to_dict("records")]
 
 
@@ -249,8 +259,15 @@ def _origin(run: PlannedRun, outcome: Mapping[str, Any]) -> dict[str, Any]:
         **outcome,
         "command": f"lit-nmt fit --config {run.config_file.as_posix()}",
         "config": read_yaml(config) if config.is_file() else run.config,
-        "translations": {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in settings},
+        "translations": {path.stem: _read_settings(path) for path in settings},
     }
+
+
+def _read_settings(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); delete it and translate again") from None
 
 
 def _provenance(study: Study, runs: list[dict[str, Any]]) -> dict[str, Any]:

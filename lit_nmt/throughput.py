@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from lit_nmt.checks import check_measured
 from lit_nmt.configuration import read_yaml
 from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.errors import UserError
@@ -46,7 +46,6 @@ COLUMNS = [
     "threads",
     "precision",
 ]
-PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
 
 
 @dataclass(frozen=True)
@@ -158,21 +157,11 @@ def bench(
 
 def _check(settings: Settings) -> None:
     """Refuses what cannot be measured, in one line."""
-    for name in ("target_tokens", "windows", "steps", "threads"):
-        if getattr(settings, name) < 1:
-            raise UserError(f"{name}: found {getattr(settings, name)}, expected 1 or more")
+    check_measured(settings)
+    if settings.threads < 1:
+        raise UserError(f"threads: found {settings.threads}, expected 1 or more")
     if not settings.lengths and not settings.corpus:
         raise UserError("lengths: none found, expected some, or a corpus whose lengths to measure on")
-    if min(settings.lengths, default=2) < 2:
-        raise UserError(
-            f"lengths: found {min(settings.lengths)}, expected 2 or more: a subword and the sentence's end"
-        )
-    for phase in settings.phases:
-        if not re.fullmatch("train|decode-(greedy|beam[1-9][0-9]*)", phase):
-            raise UserError(f"phases: found {phase!r}, expected train, decode-greedy, or decode-beam and its size")
-    for precision in settings.precisions:
-        if precision not in PRECISIONS:
-            raise UserError(f"precisions: found {precision!r}, expected {', '.join(PRECISIONS)}")
     if settings.device not in ("auto", "cpu", "cuda"):
         raise UserError(f"device: found {settings.device!r}, expected auto, cpu or cuda")
 

@@ -126,7 +126,11 @@ class Translator:
     ) -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        torch.set_num_threads(threads or int(read_yaml(run / "config.yaml").get("threads") or 1))
+        config = run / "config.yaml"
+        threads = threads or read_yaml(config).get("threads", 1)
+        if not isinstance(threads, int) or threads < 1:
+            raise UserError(f"{config}: threads: found {threads!r}, expected a whole number, 1 or more")
+        torch.set_num_threads(threads)
         try:
             self.device = torch.empty(0, device=device).device
         except (RuntimeError, AssertionError) as error:
@@ -298,7 +302,7 @@ def _corpus_of(run: Path) -> PreparedCorpus:
     if not config.is_file():
         raise UserError(f"{run}: not a run (no config.yaml); expected a folder as runs/<corpus>/<model>/seed<k>")
     try:
-        name = read_yaml(config)["data"]["corpus"]["name"]
+        name = str(read_yaml(config)["data"]["corpus"]["name"])
     except (KeyError, TypeError):
         raise UserError(f"{config}: data.corpus.name: not found; expected the configuration of a run") from None
     return PreparedCorpus.open(PREPARED / name)

@@ -3,10 +3,13 @@
 import csv
 import json
 import math
+import os
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import pytorch_lightning as pl
@@ -118,7 +121,15 @@ def test_a_training_tells_how_many_sentences_its_model_cuts(workplace, whole, mo
 def test_a_training_stopped_anywhere_ends_in_the_same_weights(workplace, whole, stop_before, monkeypatch):
     name = f"stopped-{stop_before}"
     run_until(stop_before, PowerCutError, workplace, name, monkeypatch)
+    rows = callbacks.Record(workplace / name / "metrics.csv").rows()
+    before = max((float(row["train_seconds"]) for row in rows if row["validation_bleu"]), default=0.0)
+    clock = SimpleNamespace(perf_counter=lambda: time.perf_counter() + 1e6)  # a later process's counts from elsewhere
+    monkeypatch.setattr(callbacks, "time", clock)
     resumed = run(workplace, name)
+    monkeypatch.undo()
+    seconds = [float(row["train_seconds"]) for row in callbacks.Record(resumed / "metrics.csv").rows()]
+    assert before <= seconds[-1] < 1e5
+    assert seconds == sorted(seconds)
     assert curve(resumed) == curve(whole)
     for key, value in weights(whole).items():
         assert torch.equal(weights(resumed)[key], value), key
@@ -127,11 +138,40 @@ def test_a_training_stopped_anywhere_ends_in_the_same_weights(workplace, whole, 
     assert records[0]["scored_weights"] == records[1]["scored_weights"]
 
 
-def test_a_damaged_checkpoint_is_told_and_the_one_before_it_is_taken(workplace, whole, monkeypatch, capsys):
-    run_until(20, PowerCutError, workplace, "damaged", monkeypatch)
-    last = workplace / "damaged/checkpoints/last.ckpt"
-    last.write_bytes(last.read_bytes()[:-1000])
-    resumed = run(workplace, "damaged")
+@pytest.mark.parametrize("whole_ones", range(6))
+def test_a_training_stopped_while_it_writes_a_checkpoint_ends_in_the_same_weights(
+    workplace, whole, whole_ones, monkeypatch, capsys
+):
+    """Weights and what is needed to go on are written at each of three validations, here the last of them by half."""
+    name, save, written = f"writing-{whole_ones}", pl.Trainer.save_checkpoint, []
+
+    def stop(self, filepath, weights_only=None, storage_options=None):
+        save(self, filepath, weights_only, storage_options)
+        if len(written) == whole_ones:
+            os.truncate(filepath, Path(filepath).stat().st_size // 2)
+            raise PowerCutError
+        written.append(filepath)
+
+    monkeypatch.setattr(pl.Trainer, "save_checkpoint", stop)
+    with pytest.raises(PowerCutError):
+        run(workplace, name)
+    monkeypatch.undo()
+    resumed = run(workplace, name)
+    assert ("last.ckpt: damaged" in capsys.readouterr().err) == (whole_ones % 2 == 1)
+    assert curve(resumed) == curve(whole)
+    for key, value in weights(whole).items():
+        assert torch.equal(weights(resumed)[key], value), key
+    kept = [sorted(path.name for path in (folder / "checkpoints/weights").iterdir()) for folder in (whole, resumed)]
+    assert kept[0] == kept[1]
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-1000], lambda whole: b"half", lambda whole: b""])
+def test_a_damaged_checkpoint_is_told_and_the_one_before_it_is_taken(workplace, whole, damage, monkeypatch, capsys):
+    name = f"damaged-{len(damage(bytes(2000)))}"
+    run_until(20, PowerCutError, workplace, name, monkeypatch)
+    last = workplace / name / "checkpoints/last.ckpt"
+    last.write_bytes(damage(last.read_bytes()))
+    resumed = run(workplace, name)
     assert "last.ckpt: damaged" in capsys.readouterr().err
     assert curve(resumed) == curve(whole)
     for key, value in weights(whole).items():

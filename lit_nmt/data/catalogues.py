@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,7 @@ def fetch_mtdata(identifier: str, source: str, target: str, instead: str, progre
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         if not all(file.is_file() for file in files):
-            with _quiet_logging():
+            with _quiet_logging(), _archives_kept_inside():
                 _export(identifier, source, target, files, instead, progress)
     return files
 
@@ -78,7 +79,7 @@ def _export(identifier: str, source: str, target: str, files: tuple[Path, Path],
             open(beside_source, "wb") as source_file,
             open(beside_target, "wb") as target_file,
         ):
-            for segment in tqdm(segments, desc=identifier, unit=" pairs", unit_scale=True, disable=not progress):
+            for segment in tqdm(segments, desc=identifier, unit=" pairs", unit_scale=True, disable=None if progress else True):
                 if len(segment) < 2:
                     continue
                 first, second = ((text or "").replace("\n", " ") + "\n" for text in segment[:2])
@@ -112,7 +113,7 @@ def fetch_sacrebleu(test_set: str, source: str, target: str, instead: str) -> tu
             f"sacreBLEU test set {test_set}: it lacks {source}-{target}; it has {', '.join(sorted(pairs))}"
         )
     try:
-        with _quiet_logging():
+        with _quiet_logging(), _archives_kept_inside():
             files = (
                 Path(get_source_file(test_set, direction)),
                 Path(get_reference_files(test_set, direction)[0]),
@@ -123,6 +124,17 @@ def fetch_sacrebleu(test_set: str, source: str, target: str, instead: str) -> tu
         reason = "wrong checksum" if isinstance(error, SystemExit) else " ".join(str(error).split())
         raise UserError(f"sacreBLEU test set {test_set}: could not be had ({reason}); {instead}") from None
     return files if direction == f"{source}-{target}" else (files[1], files[0])
+
+
+@contextmanager
+def _archives_kept_inside() -> Iterator[None]:
+    """Lets no tar archive write outside the folder that it is unpacked into, nor make links that lead there."""
+    before = vars(tarfile.TarFile)["extraction_filter"]
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+    try:
+        yield
+    finally:
+        tarfile.TarFile.extraction_filter = before
 
 
 @contextmanager

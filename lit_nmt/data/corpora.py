@@ -7,6 +7,7 @@ and `load_corpus_config`. The dataclasses hold plain types only and are checked 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,9 @@ CORPORA = Path("experiments/corpora")
 
 EXAMPLES = "examples"
 """The split of sentences that may be passed on: translated and shown in every report, and never scored."""
+
+_NAME = re.compile(r"\w[\w.-]*")
+"""Names that become parts of files' names, in any alphabet."""
 
 Kind = Literal["files", "download", "mtdata", "sacrebleu", "synthetic", "shifted", "holdout", "joined", "inline"]
 
@@ -109,16 +113,21 @@ class SplitConfig:
             if not getattr(self, name):
                 raise UserError(f"{where}.{name}: missing; kind {self.kind!r} needs it")
         for name in ("pairs", "most", "only", "limit"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{where}.{name}: {value} found, at least 1 expected")
+            _at_least(1, getattr(self, name), f"{where}.{name}")
+        for name in ("shift", "seed"):
+            _at_least(0, getattr(self, name), f"{where}.{name}")
         if self.only is not None and self.most is not None and self.only > self.most:
             raise UserError(f"{where}.only: {self.only} found, at most {self.most} expected, as many as are joined")
-        if self.shift < 0:
-            raise UserError(f"{where}.shift: {self.shift} found, at least 0 expected")
         for low_high in self.bins:
             if len(low_high) != 2 or low_high[0] > low_high[1]:
                 raise UserError(f"{where}.bins: {low_high} found, [low, high] in source words expected")
+        if self.kind == "download" and not re.match("https?://", self.address):
+            raise UserError(f"{where}.address: {self.address!r} found, one that begins with https:// expected")
+        for language, checksum in self.sha256.items():
+            if not re.fullmatch("[0-9a-f]{64}", checksum):
+                raise UserError(
+                    f"{where}.sha256.{language}: {checksum!r} found, 64 hexadecimal digits expected, as `sha256sum` prints"
+                )
 
     def identity(self, sides: tuple[str, str]) -> dict[str, Any]:
         """What decides the text of two of its languages: the keys of its kind, for their digest.
@@ -154,6 +163,15 @@ class SubwordsConfig:
     character_coverage: float = 0.9999
     sample_pairs: int = 50_000
 
+    def check(self, where: str) -> None:
+        """Raises `UserError` for a number without a meaning."""
+        for name in ("vocabulary_size", "sample_pairs"):
+            _at_least(1, getattr(self, name), f"{where}.{name}")
+        if not 0 < self.character_coverage <= 1:
+            raise UserError(
+                f"{where}.character_coverage: {self.character_coverage} found, a share of at most 1 expected"
+            )
+
 
 @dataclass
 class FiltersConfig:
@@ -174,6 +192,17 @@ class FiltersConfig:
     drop_duplicates: bool = True
     drop_identical: bool = False
     drop_held_out: bool = False
+
+    def check(self, where: str) -> None:
+        """Raises `UserError` for a number without a meaning."""
+        _at_least(0, self.min_words, f"{where}.min_words")
+        _at_least(1, self.max_words, f"{where}.max_words")
+        _at_least(1, self.max_length_ratio, f"{where}.max_length_ratio")
+
+
+def _at_least(lowest: int, found: float | None, place: str) -> None:
+    if found is not None and not found >= lowest:
+        raise UserError(f"{place}: {found} found, at least {lowest} expected")
 
 
 @dataclass
@@ -206,8 +235,10 @@ class CorpusConfig:
     filters: FiltersConfig = field(default_factory=FiltersConfig)
 
     def __post_init__(self) -> None:
-        if not self.name or "/" in self.name or self.name.startswith("."):
-            raise UserError(f"corpus name {self.name!r}: expected a name that can be a folder's")
+        if not _NAME.fullmatch(self.name):
+            raise UserError(
+                f"corpus name {self.name!r}: expected a name that can be a folder's: of letters, digits, - _ . only"
+            )
         where = f"corpus {self.name}"
         for side in (self.source, self.target):
             if side not in self.languages:
@@ -217,6 +248,14 @@ class CorpusConfig:
                 )
         if self.source == self.target:
             raise UserError(f"{where}: source and target are both {self.source!r}; two languages expected")
+        for kind, names in (("splits", self.splits), ("languages", self.languages)):
+            for name in names:
+                if not _NAME.fullmatch(name):
+                    raise UserError(
+                        f"{where}.{kind}: {name!r} becomes a part of files' names; use letters, digits, - _ . only"
+                    )
+        self.subwords.check(f"{where}.subwords")
+        self.filters.check(f"{where}.filters")
         for name in ("train", "validation"):
             if name not in self.splits:
                 raise UserError(f"{where}.splits: no {name!r}; train and validation are required")

@@ -11,6 +11,7 @@ from lit_nmt.data.batching import Batch, BatchPlan, BatchStream, FromPosition, s
 from lit_nmt.data.corpora import CorpusConfig
 from lit_nmt.data.prepare import prepare
 from lit_nmt.data.prepared import EncodedSplit, PreparedCorpus
+from lit_nmt.errors import UserError
 
 
 class TranslationData(pl.LightningDataModule):
@@ -26,6 +27,9 @@ class TranslationData(pl.LightningDataModule):
         validations: how often to validate, evenly spread; the last time at the end.
         seed: of the shuffling.
         workers: processes that collate batches ahead; 0 collates in the training process.
+
+    Raises:
+        UserError: a number below its least.
     """
 
     def __init__(
@@ -38,6 +42,14 @@ class TranslationData(pl.LightningDataModule):
         workers: int = 0,
     ) -> None:
         super().__init__()
+        for name, value, least in (
+            ("max_tokens", max_tokens, 1),
+            ("target_tokens", target_tokens, 1),
+            ("validations", validations, 1),
+            ("workers", workers, 0),
+        ):
+            if value < least:
+                raise UserError(f"data.{name}: {value} found, at least {least} expected")
         self.config = corpus
         self.max_tokens = max_tokens
         self.target_tokens = target_tokens

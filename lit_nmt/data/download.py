@@ -107,7 +107,7 @@ class _Resuming:
                     total=total,
                     unit="B",
                     unit_scale=True,
-                    disable=not self._progress,
+                    disable=None if self._progress else True,
                 ) as bar,
             ):
                 for chunk in response.iter_content(_CHUNK_BYTES):

@@ -72,13 +72,14 @@ def prepare(
 
 def _is_current(config: CorpusConfig, folder: Path) -> bool:
     """Whether the folder was prepared whole, with this configuration, from the files that are here now."""
+    wanted = _LAYOUT, config.digest()
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
+        if (manifest["layout"], manifest["digest"]) != wanted:
+            return False
+        return all(_unchanged(config, name, manifest["inputs"].get(name)) for name in config.splits)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing or damaged
         return False
-    if (manifest.get("layout"), manifest.get("digest")) != (_LAYOUT, config.digest()):
-        return False
-    return all(_unchanged(config, name, manifest["inputs"].get(name)) for name in config.splits)
 
 
 def _unchanged(config: CorpusConfig, name: str, inputs: list[dict[str, Any]] | None) -> bool:
@@ -160,8 +161,8 @@ def _shown(
     pairs: Iterable[tuple[str, str]], title: str, total: int | None, progress: bool
 ) -> Iterable[tuple[str, str]]:
     shown: Iterable[tuple[str, str]] = tqdm(
-        pairs, desc=title, total=total, unit=" pairs", unit_scale=True, disable=not progress
-    )
+        pairs, desc=title, total=total, unit=" pairs", unit_scale=True, disable=None if progress else True
+    )  # None: not where standard error is no terminal
     return shown
 
 

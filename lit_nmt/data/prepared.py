@@ -74,14 +74,14 @@ class PreparedCorpus:
         path = Path(folder) / MANIFEST
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            manifest["splits"].keys(), manifest["name"], manifest["digest"], int(manifest["vocabulary_size"])
+        except (FileNotFoundError, NotADirectoryError):
             name = Path(folder).name
             raise UserError(
                 f"{folder}: no prepared corpus ({MANIFEST} is missing); run `lit-nmt prepare {name}`"
             ) from None
-        except ValueError:
-            name = Path(folder).name
-            raise UserError(f"{path}: damaged; run `lit-nmt prepare {name} --force`") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise _damaged(path) from None
         return cls(Path(folder), manifest)
 
     @property
@@ -108,35 +108,59 @@ class PreparedCorpus:
         """The ids of a split, memory-mapped.
 
         Raises:
-            UserError: The corpus has no such split.
+            UserError: The corpus has no such split, or its arrays are damaged.
         """
         self._require(name)
         source, target = (
-            Ragged(
-                np.load(self.folder / f"{name}.{side}.tokens.npy", mmap_mode="r"),
-                np.load(self.folder / f"{name}.{side}.offsets.npy", mmap_mode="r"),
-            )
+            Ragged(self._array(f"{name}.{side}.tokens.npy"), self._array(f"{name}.{side}.offsets.npy"))
             for side in ("source", "target")
         )
-        words = np.load(self.folder / f"{name}.source_words.npy", mmap_mode="r")
+        words = self._array(f"{name}.source_words.npy")
+        for side, rows in (("source", source), ("target", target)):
+            if len(rows) != len(words) or (rows.offsets[:1] != 0).any() or (rows.offsets[-1:] != len(rows.tokens)).any():
+                raise _damaged(self.folder / f"{name}.{side}.offsets.npy")
         return EncodedSplit(name, source, target, words)
 
     def text(self, name: str) -> tuple[list[str], list[str]]:
         """Source and reference sentences of a validation or test split, as in the raw text.
 
         Raises:
-            UserError: The corpus has no such split, or it is the training split, whose text is not kept.
+            UserError: The corpus has no such split, or it is the training split, whose text is not kept; or its text
+                is damaged.
         """
         self._require(name)
         if name == "train":
             raise UserError(f"{self.folder}: the text of train is not kept, only its ids")
-        source, target = (
-            (self.folder / f"{name}.{side}.txt").read_bytes().decode("utf-8").split("\n")[:-1]
-            for side in ("source", "target")
-        )
-        return source, target
+        pairs = len(self._array(f"{name}.source_words.npy"))
+        sides = []
+        for side in ("source", "target"):
+            path = self.folder / f"{name}.{side}.txt"
+            try:
+                sides.append(path.read_bytes().decode("utf-8").split("\n")[:-1])
+            except (OSError, UnicodeDecodeError):
+                raise _damaged(path) from None
+            if len(sides[-1]) != pairs:
+                raise _damaged(path)
+        return sides[0], sides[1]
+
+    def _array(self, name: str) -> np.ndarray:
+        """A flat array, memory-mapped; never objects, which could run code."""
+        path = self.folder / name
+        try:
+            array: np.ndarray = np.load(path, mmap_mode="r")
+        except (OSError, ValueError, EOFError):
+            raise _damaged(path) from None
+        if array.ndim != 1 or array.dtype.kind not in "iu":
+            raise _damaged(path)
+        return array
 
     def _require(self, name: str) -> None:
         splits = self.manifest["splits"]
         if name not in splits:
             raise UserError(f"{self.folder}: no split {name!r}; there are {', '.join(splits)}")
+
+
+def _damaged(path: Path) -> UserError:
+    """What to tell of a file that `lit-nmt prepare` did not write so."""
+    finding = "damaged" if path.is_file() else "missing"
+    return UserError(f"{path}: {finding}; run `lit-nmt prepare {path.parent.name} --force`")

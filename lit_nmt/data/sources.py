@@ -34,6 +34,11 @@ def locate(config: CorpusConfig, name: str, progress: bool = True) -> ParallelTe
     if split.kind == "synthetic":
         from lit_nmt.data import synthetic
 
+        if [config.source, config.target] != list(synthetic.LANGUAGES):
+            raise UserError(
+                f"corpus {config.name}, split {name!r}: synthetic text is not from {config.source} to {config.target}; "
+                f"source and target {' and '.join(synthetic.LANGUAGES)} expected"
+            )
         return ParallelList(synthetic.generate(split.seed, name, split.pairs or 0, split.bins or synthetic.LENGTHS))
     if split.kind == "shifted":
         from lit_nmt.data import shifted, synthetic

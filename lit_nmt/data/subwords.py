@@ -89,7 +89,7 @@ def train_subwords(sentences: Iterable[str], config: SubwordsConfig, path: Path)
             max_sentence_length=_LONGEST_SENTENCE_BYTES,
             minloglevel=2,
         )
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, ValueError) as error:
         raise UserError(_explain(str(error), config)) from None
     with replacing(path) as beside:
         beside.write_bytes(model.getvalue())
@@ -106,4 +106,4 @@ def _explain(message: str, config: SubwordsConfig) -> str:
         return f"{place} is more than the text supports; at most {bound[1]} expected"
     if bound := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return f"{place} is too small for the text's characters and 256 bytes; more than {bound[1]} expected"
-    return f"{place}: SentencePiece could not be trained ({' '.join(message.split())})"
+    return f"{place}: SentencePiece could not be trained ({' '.join(message.split())}); check its text and settings"

@@ -70,8 +70,9 @@ def read_lines(path: Path) -> Iterator[str]:
             raw.seek(0)
             lines = gzip.open(raw, "rb") if compressed else raw  # noqa: SIM115 (closed with `raw`)
             for number, line in enumerate(lines, start=1):
-                line = line.removesuffix(b"\n").removesuffix(b"\r")
-                yield (line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line).decode("utf-8")
+                line = line.removeprefix(_BYTE_ORDER_MARK) if number == 1 else line
+                if line:  # else the mark was all of the file
+                    yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise UserError(f"{path}, line {number}: byte 0x{byte:02x} is not UTF-8; convert the file to UTF-8") from None
@@ -80,7 +81,7 @@ def read_lines(path: Path) -> Iterator[str]:
             f"{path}: the gzip file is damaged or cut short after line {number} ({error}); get it again"
         ) from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}); make it readable") from None
 
 
 def _pairs(source: Path, target: Path) -> Iterator[tuple[str, str]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
+from lit_nmt.configuration import read_yaml
 from lit_nmt.errors import UserError
 from lit_nmt.models.translation import TranslationModule
 
@@ -28,8 +29,12 @@ def make_model(fragment: dict[str, Any], vocabulary_size: int, **overrides: Any)
     module_name, _, class_name = class_path.rpartition(".")
     try:
         architecture = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
-        raise UserError(f"model.class_path: {class_path} cannot be imported ({error})") from None
+    except (Exception, SystemExit) as error:  # whatever a module of the user's own does
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"model.class_path: {class_path} cannot be imported ({reason}); expected a module and its class, as "
+            "my_model.MyModel"
+        ) from error
     if not (isinstance(architecture, type) and issubclass(architecture, TranslationModule)):
         raise UserError(f"model.class_path: {class_path} is not a lit_nmt.models.translation.TranslationModule")
     init_args = {
@@ -39,7 +44,7 @@ def make_model(fragment: dict[str, Any], vocabulary_size: int, **overrides: Any)
     }
     try:
         return architecture(**init_args)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         told = ", ".join(f"{key}={value}" for key, value in init_args.items())
         raise UserError(f"model: {class_path} cannot be made: {error} (init_args: {told})") from None
 
@@ -58,16 +63,26 @@ def load_model(run: Path, device: str | torch.device = "cpu") -> TranslationModu
         raise UserError(
             f"{run}: no finished training here (checkpoints/best.ckpt is missing); run `lit-nmt fit` first"
         )
-    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    config = read_yaml(run / "config.yaml")
+    if not isinstance(config.get("model"), dict) or not isinstance(config["model"].get("class_path"), str):
+        raise UserError(f"{run / 'config.yaml'}: no model.class_path found; expected the configuration of a run")
     try:
-        weights = torch.load(checkpoint, map_location=device, weights_only=True)["state_dict"]
+        content = torch.load(checkpoint, map_location=device, weights_only=True)
+        weights = content["state_dict"]
+        vocabulary_size = weights["embedding.weight"].shape[0]
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, pickle.UnpicklingError):
+            reason = "it is not of tensors and plain values alone, and what else it holds could run code"
+        elif isinstance(error, KeyError | TypeError | IndexError | AttributeError):
+            reason = "it holds no weights of a model"
         raise UserError(f"{checkpoint}: cannot be read ({reason}); train again or restore the file") from None
-    model = make_model(config, weights["embedding.weight"].shape[0])
+    model = make_model(config, vocabulary_size)
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{checkpoint}: does not fit {run / 'config.yaml'} ({reason})") from None
+        raise UserError(
+            f"{checkpoint}: does not fit {run / 'config.yaml'} ({reason}); train again or restore the file"
+        ) from None
     return model.to(device).eval()

@@ -76,8 +76,8 @@ class Transformer(TranslationModule):
         **options: Any,
     ) -> None:
         super().__init__(vocabulary_size, dim, dropout, **options)
-        if dim % heads:
-            raise ValueError(f"heads: {heads} do not divide dim {dim}")
+        if heads < 1 or dim % heads:
+            raise ValueError(f"heads: {heads} found, a divisor of dim ({dim}) expected")
         self.positions = positions
         self.head_dim = dim // heads
         if positions == "learned":

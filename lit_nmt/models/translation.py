@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lit_nmt.data.batching import Batch
 from lit_nmt.data.prepared import EncodedSplit
-from lit_nmt.data.subwords import PAD
+from lit_nmt.data.subwords import EOS, PAD
 from lit_nmt.models.layers import (
     Dropout,
     Embedding,
@@ -109,6 +109,19 @@ class TranslationModule(pl.LightningModule, ABC):
         betas: tuple[float, float] = (0.9, 0.98),
     ) -> None:
         super().__init__()
+        for name, value, fits, expected in (
+            ("vocabulary_size", vocabulary_size, vocabulary_size > EOS, f"more than the {EOS + 1} special ones"),
+            ("dim", dim, dim >= 1, "at least 1"),
+            ("label_smoothing", label_smoothing, 0 <= label_smoothing < 1, "at least 0 and less than 1"),
+            ("initial_range", initial_range, 0 <= initial_range < math.inf, "at least 0"),
+            ("learning_rate", learning_rate, 0 < learning_rate < math.inf, "more than 0"),
+            ("warmup_steps", warmup_steps, warmup_steps >= 0, "at least 0"),
+            ("halvings", halvings, halvings >= 0, "at least 0"),
+            ("weight_decay", weight_decay, 0 <= weight_decay < math.inf, "at least 0"),
+            ("betas", betas, all(0 <= beta < 1 for beta in betas), "at least 0 and less than 1"),
+        ):
+            if not fits:
+                raise ValueError(f"{name}: {value} found, {expected} expected")
         self.vocabulary_size = vocabulary_size
         self.label_smoothing = label_smoothing
         self.initial_range = initial_range

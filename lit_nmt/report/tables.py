@@ -21,6 +21,7 @@ from lit_nmt.evaluation import MEAN, ComparisonRow, ScoreRow, cells
 from lit_nmt.files import replacing, write_text
 from lit_nmt.intervals import Interval, nested_interval, percentile_interval, resampled_sums, t_interval
 from lit_nmt.metrics import COLUMNS as STATISTIC_COLUMNS
+from lit_nmt.metrics import STATISTICS
 
 
 def _names(text: str) -> list[str]:
@@ -45,6 +46,8 @@ COLUMNS = {
     ),
 }
 """The columns that each table has at least."""
+SENTENCE_COLUMNS = [*_names("corpus model seed test_set decoding id source_words score"), *STATISTICS]
+EXAMPLE_KEYS = _names("corpus model seed test_set decoding id source reference hypothesis source_words")
 NUMBERS = _names(
     """parameters target_tokens train_seconds tokens_per_second best_validation_loss best_validation_bleu
     peak_memory_bytes threads step validation_loss validation_bleu sentences bleu bleu_low bleu_high chrf chrf_low
@@ -99,13 +102,19 @@ def read_results(folder: Path) -> Results:
     sentences = folder / "sentences.parquet"
     if sentences.exists():
         try:
-            results.frames["sentences"] = pd.read_parquet(sentences)
+            frame = results.frames["sentences"] = pd.read_parquet(sentences)
+            missing = [name for name in SENTENCE_COLUMNS if name not in frame]
+            if missing:
+                raise ValueError(f"no column {missing[0]}")
         except (OSError, ValueError) as error:
             raise UserError(f"{sentences}: cannot be read ({error}); write it again with `lit-nmt score`") from None
     else:
         results.frames["sentences"] = pd.DataFrame()
     results.study = _read_json(folder / "study.json")
     results.provenance = _read_json(folder / "provenance.json")
+    runs = results.provenance.get("runs", [])
+    if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
+        raise UserError(f"{folder / 'provenance.json'}: runs: found no list of runs; write it again")
     results.environment = _read_json(folder / "environment.json")
     results.left_out = _read_json(folder / "left_out.json")
     results.examples = _read_lines(folder / "examples.jsonl")
@@ -242,11 +251,15 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
         return []
     rows = []
     # Not splitlines: a sentence may hold U+2028, which ends no line of JSON.
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
         if not line:
             continue
         try:
-            rows.append(json.loads(line))
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error}); write it again") from None
+            row = json.loads(line.decode("utf-8"))
+            missing = [key for key in EXAMPLE_KEYS if key not in row]
+            if missing:
+                raise ValueError(f"no {missing[0]}")
+            rows.append(row)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path}, line {number}: no example ({error}); delete it and write it again") from None
     return rows

@@ -1,5 +1,6 @@
 """Where text comes from: local files first; downloads, mtdata and sacreBLEU against a server of our own."""
 
+import contextlib
 import gzip
 import hashlib
 import importlib
@@ -293,17 +294,48 @@ def test_a_test_set_that_cannot_be_had_is_told_and_left_clean(server, test_set):
     assert (source.read_bytes(), target.read_bytes()) == (lines(0), lines(1))
 
 
+def archive(files: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
+    """A gzipped tar of files, and before them of symbolic links to other places."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as tar:
+        for name, target in (links or {}).items():
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, target
+            tar.addfile(link)
+        for name, text in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            tar.addfile(member, io.BytesIO(text))
+    return content.getvalue()
+
+
+WANTED = {"toy-v1.fr-en.fr": lines(1), "toy-v1.fr-en.en": lines(0)}
+ESCAPES = {
+    "a path": ({"../../../../outside": b"x", **WANTED}, {}),
+    "a link": ({"way/outside": b"x", **WANTED}, {"way": "../../../.."}),
+    "an absolute link": ({"way/outside": b"x", **WANTED}, {"way": "{here}"}),
+}
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+def test_no_archive_writes_outside_its_folder(server, test_set, mtdata, escape, tmp_path):
+    files, links = ESCAPES[escape]
+    links = {name: target.replace("{here}", str(tmp_path)) for name, target in links.items()}
+    content = server.files["/fr-en.tgz"] = archive(files, links)
+    test_set.data, test_set.md5 = [f"{server.address}/fr-en.tgz"], [hashlib.md5(content).hexdigest()]
+    test_set.langpairs = {"en-fr": ["toy-v1.fr-en.en", "toy-v1.fr-en.fr"]}
+    one_line(lambda: catalogues.fetch_sacrebleu("toy/2020", "en", "fr", "look here"), "could not be had", "look here")
+    identifier = "Toys-toy-1-fra-eng"
+    with contextlib.suppress(UserError):  # mtdata may read members without unpacking anything
+        catalogues.fetch_mtdata(identifier, "en", "fr", "look here", progress=False)
+    assert list(tmp_path.parent.rglob("outside")) == []
+
+
 @pytest.fixture
 def mtdata(server, monkeypatch, tmp_path):
     """The real mtdata with an index of one data set, a tar of two files with French first, on our server."""
     pytest.importorskip("mtdata")
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
-        for side, language in ((1, "fr"), (0, "en")):
-            member = tarfile.TarInfo(f"toy-v1.fr-en.{language}")
-            member.size = len(lines(side))
-            tar.addfile(member, io.BytesIO(lines(side)))
-    server.files["/fr-en.tgz"] = archive.getvalue()
+    server.files["/fr-en.tgz"] = archive(WANTED)
 
     def load_all(index):
         from mtdata.entry import Entry
