@@ -35,6 +35,7 @@ VERBS = {
     "doctor": ("lit_nmt.doctor:doctor", "tell what this machine is good for, and what is missing"),
     "new-model": ("lit_nmt.new_model:new_model", "write the two files of a new model, which works at once"),
     "check-model": ("lit_nmt.conformance:check_model", "check that a model keeps the promises of the protocol"),
+    "completion": ("lit_nmt.completion:completion", "print what lets bash or zsh complete these words"),
 }
 
 _MISTAKE = 2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
+import io
 import json
 import os
 import re
@@ -168,6 +170,42 @@ def test_a_full_disk_takes_one_line(capsys: pytest.CaptureFixture[str], monkeypa
     told = capsys.readouterr().err
     assert told.startswith("lit-nmt: the disk is full")
     assert told.count("\n") == 1
+
+
+# --------------------------------------------------------------------------------------------------- completion
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("completion") / "lit-nmt.bash"
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):
+        assert cli.main(["completion", "bash"]) == 0
+    path.write_text(told.getvalue(), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("st", ["status"]),
+        ("status q", ["quick"]),
+        ("status --wa", ["--watch"]),
+        ("score --al", ["--also"]),
+        ("prepare europarl-v", ["europarl-v7-en-fr"]),
+        ("check-model conv", ["conv-s2s"]),
+        ("translate exp", ["experiments"]),
+        ("completion z", ["zsh"]),
+        ("fit --print", ["--print_config"]),
+    ],
+)
+def test_a_shell_completes_verbs_options_and_names(script: Path, typed: str, offered: list[str]) -> None:
+    ask = 'COMP_WORDS=(lit-nmt "${@:2}"); COMP_CWORD=$(($# - 1)); _shtab_lit_nmt; printf "%s\n" "${COMPREPLY[@]}"'
+    done = subprocess.run(
+        ["bash", "-c", f'source "$1"; {ask}', "bash", str(script), *typed.split()],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == offered
 
 
 # ------------------------------------------------------------------------------------------------------- status
