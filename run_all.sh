@@ -52,13 +52,10 @@ exec 9>.snakemake/run_all.lock
 ! command -v flock >/dev/null || flock --nonblock 9 \
     || fail "another ./run_all.sh is at work in $PWD; wait for it, or stop it and call again"
 
-chatter='^(Using profile|Using shell|Assuming|Building DAG|Nothing to be done|Select jobs|Execute |Complete log|Touching output|Elapsed|$)'
 stopped="" status=0
 trap 'stopped=yes' INT # Ctrl-C goes to all that was started; here it is left to say how to go on
-told() { trap "" INT; grep --line-buffered -Ev "$chatter" | sed -u "/^Terminating processes on user request/,\$d" >&2; }
-"${workflow[@]}" 9>&- 2> >(told 9>&-) || status=$?
+"${workflow[@]}" 9>&- 2>&1 | python -m lit_nmt.progress "$study" 9>&- || status=$?
 if [ "$status" != 0 ]; then
-    wait # until the last message is printed
     echo "run_all.sh: ${stopped:+stopped, }not done; ./run_all.sh $(printf %q "$study") goes on from here" >&2
     [ -z "$stopped" ] || status=130
     exit "$status"

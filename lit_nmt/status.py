@@ -137,17 +137,17 @@ def describe(run: PlannedRun, state: RunStatus) -> str:
     """One line: which run, its state, speed, validation BLEU, time."""
     name = str(run.folder.relative_to(RUNS))
     parts = [f"{name:<52} {state.state:<11}"]
-    budget = _budget(run)
-    if state.state in ("training", "interrupted") and budget:
-        parts.append(f"{min(1.0, state.target_tokens / budget):>4.0%}")
+    whole = budget(run)
+    if state.state in ("training", "interrupted") and whole:
+        parts.append(f"{min(1.0, state.target_tokens / whole):>4.0%}")
     if state.tokens_per_second:
         parts.append(f"{state.tokens_per_second:>7,.0f} tokens/s")
     if state.validation_bleu is not None:
         parts.append(f"validation BLEU {state.validation_bleu:>5.1f}")
     if state.state == "finished":
         parts.append(minutes(state.seconds))
-    elif state.state == "training" and budget and state.tokens_per_second:
-        parts.append(f"{minutes((budget - state.target_tokens) / state.tokens_per_second)} left")
+    elif state.state == "training" and whole and state.tokens_per_second:
+        parts.append(f"{minutes((whole - state.target_tokens) / state.tokens_per_second)} left")
     elif state.state == "failed":
         parts.append(state.reason)
     return "  ".join(parts).rstrip()
@@ -165,11 +165,11 @@ def seconds_left(study: Study, states: list[RunStatus]) -> float | None:
     for run, state in zip(study.runs, states, strict=True):
         if state.state in ("finished", "failed"):
             continue
-        budget = _budget(run)
+        whole = budget(run)
         rate = rates.get((run.corpus, run.model)) or rates.get((None, run.model))
-        left = max(0.0, 1 - state.target_tokens / budget) if budget else 1.0
-        if rate and budget:
-            total += left * budget / rate
+        left = max(0.0, 1 - state.target_tokens / whole) if whole else 1.0
+        if rate and whole:
+            total += left * whole / rate
         elif share is not None:
             # The estimate is of the study's wall time, in which runs go on side by side.
             total += left * share * _side_by_side(study)
@@ -207,7 +207,8 @@ def _known_rates(study: Study) -> dict[tuple[str | None, str], float]:
     return rates
 
 
-def _budget(run: PlannedRun) -> int | None:
+def budget(run: PlannedRun) -> int | None:
+    """The target tokens that it trains on; None without a limit."""
     tokens = (run.config.get("data") or {}).get("target_tokens")
     return int(tokens) if tokens else None
 
