@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Makes .venv with everything lit_nmt needs, in the versions of constraints.txt; does nothing where that is done.
-# Usage: ./install.sh [EXTRA]     EXTRA: dev (tests), mtdata (more corpora), slurm (a cluster)
+# Usage: ./install.sh [EXTRA]     EXTRA: mtdata (more corpora), slurm, kubernetes (clusters), dev (tests, and all else)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 extra="${1:-}"
 state="$(cat pyproject.toml constraints.txt | cksum) $PWD"
 installed() { [ -f ".venv/installed-$1" ] && [ "$(cat ".venv/installed-$1")" = "$state" ]; }
+any_installed() { for marker in .venv/installed-*; do if installed "${marker##*-}"; then return; fi; done; false; }
 
-if installed "${extra:-plain}" || { [ -z "$extra" ] && { installed dev || installed mtdata || installed slurm; }; }; then
+if installed "${extra:-plain}" || installed dev || { [ -z "$extra" ] && any_installed; }; then
     exit 0
 fi
 

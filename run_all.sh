@@ -2,7 +2,7 @@
 # Runs a study from its corpus to its report, and goes on where an earlier call stopped.
 # Usage: ./run_all.sh [--dry-run] [--profile PROFILE] [STUDY]
 #   STUDY     a name in experiments/studies (default: full) or a path to a study's YAML
-#   PROFILE   a name in experiments/profiles (default: local) or a path to a Snakemake profile
+#   PROFILE   local (default), slurm or kubernetes (see experiments/profiles), or a path to a Snakemake profile
 set -euo pipefail
 from="$PWD"
 cd "$(dirname "${BASH_SOURCE[0]}")"
@@ -26,9 +26,9 @@ study="${study:-full}"
 # A path is meant from where the user stands.
 case "$study" in *.yaml|*.yml) [ -f "$study" ] || { [ -f "$from/$study" ] && study="$from/$study"; } ;; esac
 [ -d "experiments/profiles/$profile" ] && profile="experiments/profiles/$profile"
-[ -d "$profile" ] || fail "no profile \"$profile\"; known are $(ls experiments/profiles | paste -sd' ')"
+[ -d "$profile" ] || fail "no profile \"$profile\"; known are $(cd experiments/profiles && ls -d */ | tr -d '/' | paste -sd' ')"
 
-./install.sh
+case "${profile##*/}" in slurm|kubernetes) ./install.sh "${profile##*/}" ;; *) ./install.sh ;; esac
 export PATH="$PWD/.venv/bin:$PATH" PYTHONUNBUFFERED=1 MPLBACKEND=Agg
 
 # What is started here ends with this shell, however that ends.
@@ -37,7 +37,10 @@ export LIT_NMT_LEADER="$$@$(uname -n)"
 # The plan, and at once the check of everything the study names: a mistake ends here, in one line.
 lit-nmt status "$study"
 
-workflow=(python -m snakemake --snakefile experiments/Snakefile --profile "$profile" --config "study=$study")
+workflow=(python -m snakemake --snakefile experiments/Snakefile --profile "$profile")
+# Here no more jobs side by side than there are GPUs for; elsewhere that is the executor's to see to.
+grep -qs '^executor:' "$profile"/config*.yaml || workflow+=(--resources "gpu=$(python -m lit_nmt.devices)")
+workflow+=(--config "study=$study")
 if [ -n "$dry_run" ]; then
     plan="$("${workflow[@]}" dry_run=yes --dry-run --quiet host rules reason 2>&1)" || { echo "$plan" >&2; exit 1; }
     # Snakemake's table of jobs, which it prints twice

@@ -61,6 +61,9 @@ def check_study(study: Study) -> None:
                 raise UserError(f"{path}: seeds of {name}: found {seed}, expected 0 or more, to {_HIGHEST_SEED}")
     if study.threads < 1:
         raise UserError(f"{path}: threads: found {study.threads}, expected 1 or more")
+    for key, amount in vars(study.cluster).items():
+        if not amount > 0:
+            raise UserError(f"{path}: cluster.{key}: found {amount:g}, expected more than 0")
     _check_distinct(study.decodings, f"{path}: decodings")
     _check_distinct(study.test_sets, f"{path}: test_sets")
     for decoding in study.decodings:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
@@ -157,6 +158,8 @@ def translate_ids(
     device: torch.device | str = "cpu",
     progress: bool = False,
     description: str = "translate",
+    rank: int = 0,
+    world_size: int = 1,
 ) -> list[list[Hypothesis]]:
     """Translates any number of sentences in batches of similar lengths.
 
@@ -168,13 +171,17 @@ def translate_ids(
         device: where the model is.
         progress: show a bar.
         description: its title.
+        rank: of this process, which translates its share of the batches.
+        world_size: processes among which batches are dealt out whole, so that each is the same on any number.
 
     Returns:
-        As `search`, in the order of `sources`.
+        As `search`, in the order of `sources`; nothing for the sentences of other ranks.
     """
     found: list[list[Hypothesis]] = [[] for _ in sources]
-    with tqdm(total=len(sources), desc=description, unit=" sentences", disable=None if progress else True) as bar:
-        for rows, source, lengths in padded_batches(sources, max_tokens):
+    batches = list(islice(padded_batches(sources, max_tokens), rank, None, world_size))
+    total = sum(len(rows) for rows, _, _ in batches)
+    with tqdm(total=total, desc=description, unit=" sentences", disable=None if progress else True) as bar:
+        for rows, source, lengths in batches:
             hypotheses = search(model, source.to(device), lengths.to(device), settings)
             for row, best in zip(rows, hypotheses, strict=True):
                 found[row] = best

@@ -25,7 +25,9 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import ProgressBar
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.strategies import ModelParallelStrategy, StrategyRegistry
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
 from lit_nmt.callbacks import Bar, Checkpoints, NotFiniteError, Record, SeedEachStep, ValidationBleu
 from lit_nmt.configuration import read_yaml
@@ -37,6 +39,10 @@ from lit_nmt.models.translation import TranslationModule
 
 NOT_IDENTITY = ("config", "threads", "seed_everything")
 """Keys of a configuration that do not enter a run's name: `threads` may differ on another machine."""
+
+
+# Whole checkpoints, which every verb reads; `TranslationModule.configure_model` shards the weights.
+StrategyRegistry.register("fully_shard", ModelParallelStrategy, save_distributed_checkpoint=False)
 
 
 class FitCLI(LightningCLI):
@@ -51,6 +57,12 @@ class FitCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Sets the number of threads before the first tensor is made."""
+        nodes = self.config.trainer.num_nodes
+        if nodes > 1 and not {"MASTER_ADDR", "SLURM_NTASKS"} & set(os.environ):
+            raise UserError(
+                f"trainer.num_nodes: {nodes} machines are asked for, but nothing starts the training on them; start "
+                "it by torchrun or srun, or the study by ./run_all.sh --profile slurm"
+            )
         torch.set_num_threads(self.config.threads)
         torch.set_float32_matmul_precision("high")
 
@@ -101,8 +113,9 @@ def main(args: ArgsType = None) -> None:
     config = yaml.safe_load(cli.parser.dump(cli.config, skip_link_targets=False, skip_none=False))
     folder = run_folder(config)
     folder.mkdir(parents=True, exist_ok=True)
-    if getattr(rank_zero_only, "rank", 0):  # the processes that Lightning starts beside the first share its folder
-        train(cli, config, folder, started, code)
+    if getattr(rank_zero_only, "rank", 0):  # the processes beside the first share its folder
+        if not finished(folder):
+            train(cli, config, folder, started, code)
         return
     lock = filelock.FileLock(folder / ".lock")
     try:
@@ -136,6 +149,8 @@ def _quieten() -> None:
         "LightningCLI's args parameter",
         "You're resuming from a checkpoint that ended before the epoch",  # the stream goes on by itself
         "The number of training batches",
+        "The `srun` command is available",
+        "It is recommended to use `self.log\\(.validation_bleu",  # the same on every rank already
         "The '.*_dataloader' does not have many workers",
         "`isinstance\\(treespec",
         "`training_step` returned",
@@ -286,7 +301,7 @@ def _choose_weights(
     name = f"best, step {checkpoints.best_step}, validation BLEU {checkpoints.best_bleu:.2f}"
     if len(checkpoints.recent) > 1:
         averaged = checkpoints.averaged()
-        model.load_state_dict(averaged["state_dict"])
+        set_model_state_dict(model, averaged["state_dict"], options=StateDictOptions(full_state_dict=True))
         (scores,) = trainer.validate(model, data, verbose=False)
         if scores["validation_bleu"] > checkpoints.best_bleu:
             chosen = averaged

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from lit_nmt.devices import gpus
 from lit_nmt.errors import UserError
 from lit_nmt.studies import DATA, RUNS, PlannedRun, Study, load_study
 
@@ -191,7 +192,9 @@ def cores() -> int:
 
 
 def _side_by_side(study: Study) -> int:
-    return max(1, cores() // study.threads)
+    devices = max(run.devices for run in study.runs)
+    places, leases = cores() // (study.threads * devices), len(gpus()) // devices
+    return max(1, min(places, leases) if leases else places)
 
 
 def _known_rates(study: Study) -> dict[tuple[str | None, str], float]:

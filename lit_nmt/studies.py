@@ -16,7 +16,7 @@ from typing import Any, Literal
 import yaml
 
 from lit_nmt.checks import FRAGMENT, check_fragment, check_study
-from lit_nmt.configuration import StrictDumper, build, merge, read_yaml, suggestion
+from lit_nmt.configuration import StrictDumper, build, describe, merge, read_yaml, suggestion
 from lit_nmt.data.corpora import CorpusConfig, load_corpus_config
 from lit_nmt.errors import UserError
 from lit_nmt.files import digest, write_text
@@ -129,6 +129,19 @@ class Tuning:
     trials: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
+@dataclass
+class Cluster:
+    """What a training asks of a cluster, besides threads, devices and machines.
+
+    Attributes:
+        memory_gib: Of each machine.
+        hours: It may take, at most.
+    """
+
+    memory_gib: float = 8
+    hours: float = 24
+
+
 @dataclass(frozen=True)
 class PlannedRun:
     """One training: a model on a corpus with a seed.
@@ -140,6 +153,7 @@ class PlannedRun:
         folder: Where everything of the run lies, relative to the working directory.
         config: The resolved LightningCLI configuration.
         test_sets: What the trained model translates.
+        cluster: What it asks for where a cluster runs it.
     """
 
     corpus: str
@@ -148,11 +162,32 @@ class PlannedRun:
     folder: Path
     config: dict[str, Any]
     test_sets: list[str]
+    cluster: Cluster
 
     @property
     def config_file(self) -> Path:
         """What `lit-nmt fit --config` reads; `write_plan` writes it."""
         return self.folder / "fit.yaml"
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of each of its processes."""
+        return self.config["threads"]
+
+    @property
+    def devices(self) -> int:
+        """On how many devices of a machine it trains, a process each."""
+        return self.config["trainer"].get("devices", 1)
+
+    @property
+    def nodes(self) -> int:
+        """On how many machines."""
+        return self.config["trainer"].get("num_nodes", 1)
+
+    @property
+    def accelerator(self) -> str:
+        """What it trains on: cpu, gpu, or auto for GPUs where there are some."""
+        return str(self.config["trainer"].get("accelerator", "auto"))
 
 
 @dataclass
@@ -168,6 +203,7 @@ class Study:
         models: By name.
         seeds: Of every run, where a corpus does not name its own.
         threads: CPU threads a run; as many runs as fit go on side by side.
+        cluster: What a run asks of a cluster.
         fit: A LightningCLI fragment merged over corpus and model.
         test_sets: Default all of each corpus.
         pooled: Whether the test sets are also scored as one, `pooled`.
@@ -191,6 +227,7 @@ class Study:
     models: dict[str, ModelEntry | None] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=list)
     threads: int = 1
+    cluster: Cluster = field(default_factory=Cluster)
     fit: dict[str, Any] = field(default_factory=dict)
     test_sets: list[str] = field(default_factory=list)
     pooled: bool = False
@@ -288,12 +325,19 @@ class Study:
         config.pop("seed_everything", None)
         config["trainer"] = merge(config.get("trainer") or {}, {})
         config["trainer"].pop("default_root_dir", None)
+        for key in ("devices", "num_nodes"):
+            found = config["trainer"].get(key, 1)
+            if type(found) is not int or found < 1:
+                raise UserError(
+                    f"{self.path}: trainer.{key} of {model}: found {describe(found)}, expected 1 or more; a run is "
+                    "given so many, and sees no others"
+                )
         identity = merge(config, {})
         identity["data"]["corpus"] = corpus_config.digest()
         folder = RUNS / corpus / f"{model}-{digest(identity)}" / f"seed{seed}"
         config["trainer"]["default_root_dir"] = str(folder)
         ordered = {"seed_everything": seed, "threads": config.pop("threads"), **config}
-        return PlannedRun(corpus, model, seed, folder, ordered, self.test_sets_of(corpus))
+        return PlannedRun(corpus, model, seed, folder, ordered, self.test_sets_of(corpus), self.cluster)
 
 
 def load_study(name_or_path: str | Path) -> Study:

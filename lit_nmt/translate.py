@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import distributed
 
 from lit_nmt.attention import forced_attention, over_words, spread_over_lengths
 from lit_nmt.configuration import read_yaml
@@ -48,7 +50,8 @@ def translate(
 
     With --test_sets, each run translates those of its corpus into RUN/translations/; what is there already, by
     the same weights and settings, is not done again. Otherwise, a run translates standard input, a sentence a
-    line, to standard output; on a terminal it asks for sentences.
+    line, to standard output; on a terminal it asks for sentences. Under torchrun, processes share the work on test
+    sets, with the same results as one.
 
     Args:
         runs: folders of trained runs, as runs/<corpus>/<model>/seed<k>.
@@ -60,7 +63,7 @@ def translate(
             between.
         scores: for text, print each translation's score and a tab before it.
         length_penalty: exponent of the length that divides a log probability; 0 prefers short translations.
-        device: "cpu", "cuda", "cuda:1", or "auto" for the GPU where there is one.
+        device: "cpu", "cuda", "cuda:1", or "auto" for the GPU where there is one, each process its own.
         threads: of the CPU; by default those of the run's training.
         max_tokens: source tokens translated together, at most; with less, less memory.
         force: translate test sets again.
@@ -81,6 +84,10 @@ def translate(
         raise UserError(f"--decodings: {' '.join(settings)} found; expected one for text, or --test_sets")
     if max_tokens < 1 or (threads is not None and threads < 1):
         raise UserError("--max_tokens and --threads: expected 1 or more")
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        if not test_sets:
+            raise UserError("torchrun: text is translated by one process; expected --test_sets")
+        distributed.init_process_group("gloo")
     corpora = [_corpus_of(run) for run in runs]  # a mistake in the last shows before the first is translated
     wanted = [_test_sets_of(corpus, test_sets or []) for corpus in corpora]
     for run, corpus, names in zip(runs, corpora, wanted, strict=True):
@@ -105,6 +112,11 @@ def translate(
             print_translations(translator, read_lines(), search, n_best > 1, scores)
 
 
+def ranks() -> tuple[int, int]:
+    """The rank of this process, and how many processes translate together."""
+    return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+
+
 class Translator:
     """A trained run with its subwords: text in, text out.
 
@@ -125,7 +137,7 @@ class Translator:
         max_tokens: int = 2048,
     ) -> None:
         if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            device = f"cuda:{distributed.get_node_local_rank(0)}" if torch.cuda.is_available() else "cpu"
         config = run / "config.yaml"
         threads = threads or read_yaml(config).get("threads", 1)
         if not isinstance(threads, int) or threads < 1:
@@ -148,20 +160,27 @@ class Translator:
     def translate_ids(
         self, sources: Sequence[np.ndarray], search: Search, description: str = ""
     ) -> list[list[Hypothesis]]:
-        """Translates encoded sentences, with a progress bar where there is a description.
+        """Translates encoded sentences, together with other ranks; with a progress bar where there is a description.
 
         Raises:
             UserError: the model's logits are not finite.
         """
+        rank, world_size = ranks()
         found = translate_ids(
             self.model,
             sources,
             search,
             max_tokens=self.max_tokens,
             device=self.device,
-            progress=bool(description),
+            progress=bool(description) and not rank,
             description=description,
+            rank=rank,
+            world_size=world_size,
         )
+        if world_size > 1:
+            parts: list[list[list[Hypothesis]]] = [[] for _ in range(world_size)]
+            distributed.all_gather_object(parts, found)
+            found = [max(of_ranks, key=len) for of_ranks in zip(*parts, strict=True)]
         if not all(best and math.isfinite(best[0].score) for best in found):
             raise UserError(
                 f"{self.run}: the model's probabilities are no numbers: its training diverged; train again"
@@ -213,6 +232,7 @@ def translate_test_sets(
         raise UserError(f"{checkpoint}: not found: {run} is not trained yet; run lit-nmt fit first")
     identity = {"digest": file_digest(checkpoint), "corpus": corpus.manifest["digest"]}
     translator = None
+    rank, world_size = ranks()
     for test_set in test_sets:
         for decoding, search in settings.items():
             path = run / "translations" / f"{test_set}.{decoding}.jsonl"
@@ -220,7 +240,8 @@ def translate_test_sets(
             made = {**identity, "settings": dataclasses.asdict(search)}
             is_there = path.is_file() and attention.is_file()
             if is_there and not force and _vouches(path.with_suffix(".json"), made):
-                print(f"{path}: there already")
+                if not rank:
+                    print(f"{path}: there already")
                 continue
             translator = translator or Translator(run, corpus, device, threads, max_tokens)
             split = corpus.split(test_set)
@@ -228,24 +249,28 @@ def translate_test_sets(
             started = time.perf_counter()
             found = translator.translate_ids(sources, search, f"{test_set} {decoding}")
             seconds = time.perf_counter() - started
-            best = [hypotheses[0] for hypotheses in found]
-            _write_translations(path, corpus, test_set, best)
-            _write_attention(attention, translator, split, best)
-            write_json(
-                path.with_suffix(".json"),
-                {
-                    **made,
-                    "sentences": len(found),
-                    "seconds": seconds,
-                    "sentences_per_second": len(found) / seconds,
-                    "device": translator.device.type,
-                    "threads": torch.get_num_threads(),
-                    "precision": PRECISIONS[translator.model.output_bias.dtype],
-                    "max_tokens": max_tokens,
-                    "cut": translator.model.count_cut(split),
-                },
-            )
-            print(f"{path}: {len(found):,} sentences, {len(found) / seconds:.0f} a second", flush=True)
+            if not rank:
+                best = [hypotheses[0] for hypotheses in found]
+                _write_translations(path, corpus, test_set, best)
+                _write_attention(attention, translator, split, best)
+                write_json(
+                    path.with_suffix(".json"),
+                    {
+                        **made,
+                        "sentences": len(found),
+                        "seconds": seconds,
+                        "sentences_per_second": len(found) / seconds,
+                        "device": translator.device.type,
+                        "processes": world_size,
+                        "threads": torch.get_num_threads(),
+                        "precision": PRECISIONS[translator.model.output_bias.dtype],
+                        "max_tokens": max_tokens,
+                        "cut": translator.model.count_cut(split),
+                    },
+                )
+                print(f"{path}: {len(found):,} sentences, {len(found) / seconds:.0f} a second", flush=True)
+            if world_size > 1:
+                distributed.barrier()  # no rank looks for a file that is not written yet
 
 
 def print_translations(

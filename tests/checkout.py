@@ -60,10 +60,10 @@ class Checkout:
         path = f"{self.folder / '.venv/bin'}:{os.environ['PATH']}"
         return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
 
-    def run(self, *command: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Runs a command there, with the network cut, and gives what it printed and its exit status."""
+    def run(self, *command: str, cwd: Path | None = None, network: bool = False) -> subprocess.CompletedProcess[str]:
+        """Runs a command there, with the network cut if not told else; gives what it printed and its exit status."""
         return subprocess.run(
-            [*without_network(), *command],
+            [*([] if network else without_network()), *command],
             cwd=cwd or self.folder,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -302,6 +302,10 @@ def test_translate_ids_keeps_the_order_whatever_the_batches() -> None:
         together = translate_ids(model, sources, how, max_tokens=max_tokens)
         for one, other in zip(alone, together, strict=True):
             assert_same(other, [(h.tokens, h.score) for h in one])
+    together = translate_ids(model, sources, how, max_tokens=25)
+    ranks = [translate_ids(model, sources, how, max_tokens=25, rank=rank, world_size=4) for rank in range(4)]
+    for whole, *shares in zip(together, *ranks, strict=True):
+        assert [share for share in shares if share] == [whole], "one rank has it, and the same to the last digit"
     assert translate_ids(model, [], how) == []
 
 

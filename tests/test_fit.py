@@ -15,8 +15,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
+from seen import Seen
 
-from lit_nmt import callbacks, fit
+from lit_nmt import callbacks, cli, fit
 from lit_nmt.data.batching import collate
 from lit_nmt.data.corpora import load_corpus_config
 from lit_nmt.data.prepared import PreparedCorpus
@@ -235,7 +236,7 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(workplace, who
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(workplace)
         args = ["--config", "config.yaml", "--model.init_args.dropout", "0", "--trainer.gradient_clip_val", "0"]
-        cli = fit.FitCLI(
+        made = fit.FitCLI(
             fit.TranslationModule, fit.TranslationData, subclass_mode_model=True, run=False, args=args,
             save_config_callback=None, auto_configure_optimizers=False, trainer_defaults=fit.TRAINER_DEFAULTS
             | {"accumulate_grad_batches": accumulate, "max_steps": 1, "limit_val_batches": 0},
@@ -248,11 +249,11 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(workplace, who
                 seen.update({name: p.grad.clone() for name, p in pl_module.named_parameters()})
                 seen["scale"] = torch.tensor(accumulate / pl_module._step_tokens)
 
-        cli.trainer.callbacks.append(Keep())
-        model = cli.model
+        made.trainer.callbacks.append(Keep())
+        model = made.model
         start = {name: value.clone() for name, value in model.state_dict().items()}
-        cli.trainer.fit(model, cli.datamodule)
-        data = cli.datamodule
+        made.trainer.fit(model, made.datamodule)
+        data = made.datamodule
         rows = [row for batch in data.plan.epoch(0)[:accumulate] for row in batch]
         batch = collate(data.corpus.split("train"), rows)
     model.load_state_dict(start)
@@ -291,26 +292,134 @@ def test_a_single_run_can_stop_early_on_validation_bleu(workplace, monkeypatch):
     assert sum(1 for row in curve(folder) if row["validation_bleu"]) == 2
 
 
-def test_two_processes_train_as_one(workplace):
-    """Each sentence once, gradients of the global batch, the same validation: the same weights within rounding."""
-    # Adam would make a step of the rounding in gradients that are 0, as those of the keys' bias are
-    plain = ["--model.init_args.dropout", "0", "--model.init_args.optimiser", "sgd"]
-    plain += ["--model.init_args.learning_rate", "0.5"]
-    one = run(workplace, "one-process", *plain)
-    two = workplace / "two-processes"
-    distributed = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu"]
-    command = [sys.executable, "-m", "lit_nmt.cli", "fit", "--config", "config.yaml", *plain, *distributed]
-    done = subprocess.run(
-        [*command, "--trainer.default_root_dir", two.name],
-        cwd=workplace, capture_output=True, text=True, timeout=300,
+# Adam would make a step of the rounding in gradients that are 0, as those of the keys' bias are. Batches of one to six
+# sentences: for some, two processes are too many, and most cannot be halved.
+TOGETHER = ["--model.init_args.dropout", "0", "--model.init_args.optimiser", "sgd", "--data.max_tokens", "200"]
+TOGETHER += [
+    "--data.target_tokens",
+    "30000",
+    "--model.init_args.learning_rate",
+    "0.5",
+    "--trainer.accumulate_grad_batches",
+    "2",
+]
+TOGETHER += ["--trainer.callbacks", "seen.Seen"]
+STRATEGIES = {"ddp": ["--trainer.strategy", "ddp"], "sharded": ["--trainer.strategy", "fully_shard"]}
+
+
+def in_processes(workplace: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Calls `python -m` there, with the modules of the tests."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=workplace, env={**os.environ, "PYTHONPATH": path, **variables}, capture_output=True, text=True,
+        check=False,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def alone(workplace) -> Path:
+    return run(workplace, "one-process", *TOGETHER)
+
+
+@pytest.fixture(scope="module", params=STRATEGIES)
+def together(workplace, request) -> Path:
+    """The same training as `alone`, in two processes; where weights are sharded, cut short and gone on with."""
+    name = f"two-processes-{request.param}"
+    command = ["lit_nmt.cli", "fit", "--config", "config.yaml", *TOGETHER, *STRATEGIES[request.param]]
+    command += ["--trainer.devices", "2", "--trainer.accelerator", "cpu", "--trainer.default_root_dir", name]
+    if request.param == "sharded":
+        assert in_processes(workplace, *command, SEEN_STOP="80").returncode != 0
+        assert (workplace / name / "checkpoints" / "last.ckpt").is_file()
+    done = in_processes(workplace, *command)
     assert done.returncode == 0, done.stderr[-2000:]
-    records = [json.loads((folder / "fit.json").read_text()) for folder in (one, two)]
+    return workplace / name
+
+
+def test_two_processes_train_as_one(workplace, alone, together):
+    """Gradients are those of the global batch, accumulated or not: the same weights within rounding."""
+    records = [json.loads((folder / "fit.json").read_text()) for folder in (alone, together)]
     assert records[0]["target_tokens"] == records[1]["target_tokens"]
     assert records[0]["best_validation_loss"] == pytest.approx(records[1]["best_validation_loss"], rel=1e-4)
-    assert records[0]["best_validation_bleu"] == pytest.approx(records[1]["best_validation_bleu"], rel=1e-4)
-    for key, value in weights(one).items():
-        torch.testing.assert_close(weights(two)[key], value, rtol=1e-4, atol=1e-5, msg=key)
+    for key, value in weights(alone).items():
+        torch.testing.assert_close(weights(together)[key], value, rtol=1e-4, atol=1e-5, msg=key)
+
+
+def test_every_sentence_is_seen_once_an_epoch_and_steps_are_the_same_on_each_rank(alone, together):
+    (one,) = (json.loads(path.read_text()) for path in alone.glob("seen-*.json"))
+    ranks = [json.loads((together / f"seen-{rank}.json").read_text()) for rank in (0, 1)]
+    assert {rank["steps"] for rank in ranks} == {one["steps"]}
+    assert {len(rank["rows"]) for rank in ranks} == {len(ranks[0]["rows"])}
+    batches = [sorted(a + b) for a, b in zip(*(rank["rows"] for rank in ranks), strict=True)]
+    assert batches == [sorted(rows) for rows in one["rows"]][-len(batches) :]
+    epoch: list[int] = []
+    for rows in one["rows"]:
+        epoch += rows
+        if len(epoch) >= 300:
+            break
+    assert sorted(epoch) == list(range(300))
+    sizes = {len(rows) for rows in one["rows"]}
+    assert 1 in sizes, "a batch of fewer sentences than ranks"
+    assert sizes & {3, 5}, "a batch of uneven halves"
+    held, whole = [rank["parameters_held"] for rank in ranks], one["parameters_held"]
+    assert sum(held) == whole if together.name.endswith("sharded") else set(held) == {whole}
+
+
+def test_validation_of_two_processes_is_that_of_one(workplace, together):
+    """With the weights of the last step: what BLEU is computed from to the last n-gram."""
+    ranks = [json.loads((together / f"seen-{rank}.json").read_text()) for rank in (0, 1)]
+    last = torch.load(together / "checkpoints" / "weights" / f"{ranks[0]['steps']:07d}.ckpt", weights_only=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workplace)
+        made = fit.FitCLI(
+            fit.TranslationModule, fit.TranslationData, subclass_mode_model=True, run=False,
+            args=["--config", "config.yaml", *TOGETHER], save_config_callback=None, auto_configure_optimizers=False,
+            trainer_defaults=fit.TRAINER_DEFAULTS,
+        )  # fmt: skip
+        seen = Seen()
+        made.trainer.callbacks += [callbacks.ValidationBleu(), seen]
+        made.model.load_state_dict(last["state_dict"])
+        (scores,) = made.trainer.validate(made.model, made.datamodule, verbose=False)
+    assert [a + b for a, b in zip(*(rank["counts"] for rank in ranks), strict=True)] == seen.counts
+    assert all(any(rank["counts"][20:]) for rank in ranks), "each rank has translated something"
+    (row,) = (r for r in curve(together) if r["validation_bleu"] and int(r["step"]) == ranks[0]["steps"])
+    assert row["validation_bleu"] == f"{scores['validation_bleu']:.6g}"
+    assert float(row["validation_loss"]) == pytest.approx(scores["validation_loss"], rel=1e-5)
+
+
+def test_two_processes_translate_as_one(workplace, together):
+    """Weights of either strategy; every sentence once, in the corpus's order, to the last digit of its score."""
+    translate = ["translate", together.name, "--test_sets", "test", "--decodings", "greedy", "beam3"]
+    translate += ["--max_tokens", "100"]
+    torchrun = ["torch.distributed.run", "--nproc-per-node", "2", "-m"]
+    done = in_processes(workplace, *torchrun, "lit_nmt.cli", *translate)
+    assert done.returncode == 0, done.stderr[-2000:]
+    paths = [together / "translations" / f"test.{decoding}.jsonl" for decoding in ("greedy", "beam3")]
+    two = [path.read_bytes() for path in paths]
+    assert {json.loads(path.with_suffix(".json").read_text())["processes"] for path in paths} == {2}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(workplace)
+        assert cli.main([*translate, "--force"]) == 0
+    assert [path.read_bytes() for path in paths] == two
+    assert [json.loads(line)["id"] for line in two[0].splitlines()] == list(range(20))
+
+
+def test_text_is_translated_by_one_process(monkeypatch, capsys):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert cli.main(["translate", "somewhere"]) == 2
+    assert "torchrun: text is translated by one process" in capsys.readouterr().err
+
+
+def test_devices_that_are_not_there_are_told(workplace):
+    with pytest.raises(UserError, match=r"^trainer: .*TPU"):
+        run(workplace, "on-tpus", "--trainer.accelerator", "tpu")
+
+
+def test_machines_that_nothing_starts_are_told(workplace, monkeypatch):
+    for name in ("MASTER_ADDR", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UserError, match=r"trainer.num_nodes: 2 machines are asked for"):
+        run(workplace, "alone-of-two", "--trainer.num_nodes", "2")
 
 
 @pytest.mark.parametrize("schedule", ["inverse-square-root", "linear"])

@@ -197,6 +197,7 @@ MISTAKES = {
     ),
     "a negative seed": ({"seeds": [-1]}, r"seeds of words: found -1, expected 0 or more"),
     "seeds not listed": ({"seeds": 5}, r"seeds: found a whole number 5, expected a list"),
+    "no time": ({"cluster": {"hours": 0}}, r"cluster\.hours: found 0, expected more than 0"),
     "no corpora": ({"corpora": {}}, r"corpora: nothing there"),
     "no models": ({"models": {}}, r"models: nothing there"),
     "models listed": ({"models": ["plain"]}, r"models: found a list of 1, expected keys with values"),
@@ -234,6 +235,20 @@ def test_a_mistake_is_told_in_one_line_with_file_and_key(checkout: Path, mistake
         study(**changes)
     assert "\n" not in str(caught.value)
     assert "experiments/studies/words-study.yaml" in str(caught.value)
+
+
+def test_devices_and_machines_of_a_run(checkout: Path) -> None:
+    run = study(threads=3, fit={"trainer": {"devices": 4, "num_nodes": 2, "accelerator": "gpu"}}).runs[0]
+    assert (run.threads, run.devices, run.nodes, run.accelerator) == (3, 4, 2, "gpu")
+    run = study(cluster={"memory_gib": 64, "hours": 0.5}).runs[0]
+    assert (run.threads, run.devices, run.nodes, run.accelerator) == (1, 1, 1, "auto")
+    assert (run.cluster.memory_gib, run.cluster.hours) == (64, 0.5)
+    assert run.folder == study().runs[0].folder, "what a cluster is asked for is no part of a run's name"
+    for found in ("auto", -1, 0, [0, 1], True):
+        with pytest.raises(
+            UserError, match=r"words-study\.yaml: trainer\.devices of \w+: found .*, expected 1 or more"
+        ):
+            _ = study(fit={"trainer": {"devices": found}}).runs
 
 
 def test_names_that_lead_nowhere(checkout: Path) -> None:

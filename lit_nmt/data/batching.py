@@ -171,17 +171,29 @@ class FromPosition(torch.utils.data.Sampler[int]):
 
 
 def shard(split: EncodedSplit, rows: np.ndarray, rank: int, world_size: int) -> Batch:
-    """The part of a global batch that one rank trains on.
-
-    A rank for which no sentence is left gets the first with its target masked: it takes part in every step and
-    contributes neither loss nor tokens.
-    """
+    """The part of a global batch that one rank trains on; `nothing` where no sentence is left for it."""
     mine = rows[rank::world_size]
-    batch = collate(split, mine if len(mine) else rows[:1])
-    if not len(mine):
-        batch.target.fill_(PAD)
-        batch.target_lengths.zero_()
+    batch = collate(split, mine) if len(mine) else nothing(split, rows[0])
     batch.global_tokens = int(split.target.lengths[rows].sum()) + len(rows)
+    return batch
+
+
+def deal(split: EncodedSplit, batches: list[np.ndarray], rank: int, world_size: int) -> list[Batch]:
+    """The batches of a rank where each goes whole to one of them, so that it is the same on any number of ranks.
+
+    All ranks get equally many; the last of some is `nothing`.
+    """
+    turns = -(-len(batches) // world_size)
+    mine = [collate(split, rows) for rows in batches[rank::world_size]]
+    return mine + [nothing(split, batches[0][0])] * (turns - len(mine))
+
+
+def nothing(split: EncodedSplit, row: int) -> Batch:
+    """A sentence with its target masked: takes part in a step and contributes neither loss nor tokens."""
+    batch = collate(split, np.array([row]))
+    batch.target.fill_(PAD)
+    batch.target_lengths.zero_()
+    batch.global_tokens = 0
     return batch
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 
-from lit_nmt.data.batching import Batch, BatchPlan, BatchStream, FromPosition, shard
+from lit_nmt.data.batching import Batch, BatchPlan, BatchStream, FromPosition, deal
 from lit_nmt.data.corpora import CorpusConfig
 from lit_nmt.data.prepare import prepare
 from lit_nmt.data.prepared import EncodedSplit, PreparedCorpus
@@ -116,11 +116,10 @@ class TranslationData(pl.LightningDataModule):
         self.trained_batches = state_dict["trained_batches"]
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        """The validation pairs by length, each once over all ranks."""
+        """The validation pairs by length, each once over all ranks, in batches that are the same on any number."""
         assert self.trainer is not None
         split = self.corpus.split("validation")
-        rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        batches = [shard(split, rows, rank, world_size) for rows in self._plan(split, 0).in_order()]
+        batches = deal(split, self._plan(split, 0).in_order(), self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
 
     def _plan(self, split: EncodedSplit, seed: int) -> BatchPlan:

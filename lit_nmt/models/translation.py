@@ -16,6 +16,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
 from lit_nmt.data.batching import Batch
 from lit_nmt.data.prepared import EncodedSplit
@@ -207,12 +209,31 @@ class TranslationModule(pl.LightningModule, ABC):
             states[real], self.embedding.weight, self.output_bias, batch.target[real], label_smoothing
         )
 
+    def configure_model(self) -> None:
+        """Draws the weights, where their range is given; under `fully_shard`, spreads them over the ranks.
+
+        So are gradients and the optimiser's state; a rank has all weights while it trains or validates on a batch.
+        """
+        if self.initial_range and self.trainer.state.fn == "fit":
+            for parameter in self.parameters():
+                nn.init.uniform_(parameter, -self.initial_range, self.initial_range)
+        if self.device_mesh is not None and not isinstance(self, FSDPModule):
+            fully_shard(self, mesh=init_device_mesh(self.device_mesh.device_type, (self.trainer.world_size,)))
+            register_fsdp_forward_method(self, "training_step")
+
+    def on_validation_start(self) -> None:
+        """Gathers the weights: ranks take different numbers of steps to translate, and none waits for another."""
+        if isinstance(self, FSDPModule):
+            self.unshard()
+
+    def on_validation_end(self) -> None:
+        """Lets go of the other ranks' weights."""
+        if isinstance(self, FSDPModule):
+            self.reshard()
+
     def on_fit_start(self) -> None:
         """Starts the count of the target tokens whose gradients the next optimiser step applies."""
         self._step_tokens = 0
-        if self.initial_range and not self.global_step:
-            for parameter in self.parameters():
-                nn.init.uniform_(parameter, -self.initial_range, self.initial_range)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The summed loss; `on_before_optimizer_step` divides its gradient by the tokens of the global batch."""
@@ -235,9 +256,9 @@ class TranslationModule(pl.LightningModule, ABC):
         """Adds the batch to `validation_loss`: unsmoothed negative log-likelihood in nats a token."""
         _, negative_log_likelihood = self.losses(batch)
         tokens = batch.global_tokens
-        # the mean over ranks, each of which has its part of the global batch
-        mean = negative_log_likelihood * (self.trainer.world_size / tokens)
-        self.log("validation_loss", mean, batch_size=tokens, sync_dist=True)
+        mean = negative_log_likelihood * (1 / max(1, tokens))
+        # times the ranks, since Lightning takes the mean over them of counts that stay whole numbers
+        self.log("validation_loss", mean, batch_size=tokens * self.trainer.world_size, sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """The optimiser, and the schedule as a value a step."""

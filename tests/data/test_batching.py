@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lit_nmt.data.batching import BatchPlan, BatchStream, collate, shard
+from lit_nmt.data.batching import BatchPlan, BatchStream, collate, deal, shard
 from lit_nmt.data.prepared import EncodedSplit, Ragged
 from lit_nmt.data.subwords import BOS, EOS, PAD
 
@@ -99,6 +99,19 @@ def test_shards_are_the_global_batch(pairs, world_size):
     assert sorted(seen) == rows.tolist()
     assert {s.global_tokens for s in shards} == {sum(target for _, target in pairs)}
     assert sum(int((s.target != PAD).sum()) for s in shards) == sum(target for _, target in pairs)
+
+
+@given(lengths, st.integers(20, 200), st.integers(1, 5))
+@settings(max_examples=30, deadline=None)
+def test_batches_are_dealt_out_whole_and_as_many_to_each(pairs, max_tokens, world_size):
+    split, batches = make_split(pairs), make_plan(pairs, max_tokens).in_order()
+    dealt = [deal(split, batches, rank, world_size) for rank in range(world_size)]
+    assert {len(of_rank) for of_rank in dealt} == {-(-len(batches) // world_size)}
+    in_turn = [batch for turn in zip(*dealt, strict=True) for batch in turn]
+    whole, rest = in_turn[: len(batches)], in_turn[len(batches) :]
+    assert [batch.indices.tolist() for batch in whole] == [rows.tolist() for rows in batches]
+    assert sum(batch.global_tokens for batch in whole) == sum(target for _, target in pairs)
+    assert all(not batch.global_tokens and (batch.target == PAD).all() for batch in rest)
 
 
 @pytest.mark.parametrize("start", [0, 7])

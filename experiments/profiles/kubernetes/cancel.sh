@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+# Ends Jobs.
+# Usage: cancel.sh JOB...
+exec kubectl delete --wait=false "$@"
