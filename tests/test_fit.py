@@ -303,7 +303,8 @@ TOGETHER += [
     "--trainer.accumulate_grad_batches",
     "2",
 ]
-TOGETHER += ["--trainer.callbacks", "seen.Seen"]
+FIT = ["lit_nmt.cli", "fit", "--config", "config.yaml", "--trainer.callbacks", "seen.Seen"]
+TWO = ["--trainer.devices", "2", "--trainer.accelerator", "cpu", "--trainer.default_root_dir"]
 STRATEGIES = {"ddp": ["--trainer.strategy", "ddp"], "sharded": ["--trainer.strategy", "fully_shard"]}
 
 
@@ -319,19 +320,14 @@ def in_processes(workplace: Path, *command: str, **variables: str) -> subprocess
 
 @pytest.fixture(scope="module")
 def alone(workplace) -> Path:
-    return run(workplace, "one-process", *TOGETHER)
+    return run(workplace, "one-process", *TOGETHER, *FIT[-2:])
 
 
 @pytest.fixture(scope="module", params=STRATEGIES)
 def together(workplace, request) -> Path:
-    """The same training as `alone`, in two processes; where weights are sharded, cut short and gone on with."""
+    """The same training as `alone`, in two processes."""
     name = f"two-processes-{request.param}"
-    command = ["lit_nmt.cli", "fit", "--config", "config.yaml", *TOGETHER, *STRATEGIES[request.param]]
-    command += ["--trainer.devices", "2", "--trainer.accelerator", "cpu", "--trainer.default_root_dir", name]
-    if request.param == "sharded":
-        assert in_processes(workplace, *command, SEEN_STOP="80").returncode != 0
-        assert (workplace / name / "checkpoints" / "last.ckpt").is_file()
-    done = in_processes(workplace, *command)
+    done = in_processes(workplace, *FIT, *TOGETHER, *STRATEGIES[request.param], *TWO, name)
     assert done.returncode == 0, done.stderr[-2000:]
     return workplace / name
 
@@ -343,6 +339,22 @@ def test_two_processes_train_as_one(workplace, alone, together):
     assert records[0]["best_validation_loss"] == pytest.approx(records[1]["best_validation_loss"], rel=1e-4)
     for key, value in weights(alone).items():
         torch.testing.assert_close(weights(together)[key], value, rtol=1e-4, atol=1e-5, msg=key)
+
+
+def test_a_sharded_training_that_is_stopped_ends_in_the_same_weights(workplace):
+    short = [*FIT, *STRATEGIES["sharded"], *TWO]
+    stopped = in_processes(workplace, *short, "sharded-stopped", SEEN_STOP="14")
+    assert stopped.returncode != 0
+    assert (workplace / "sharded-stopped/checkpoints/last.ckpt").is_file()
+    for name in ("sharded-stopped", "sharded-whole"):
+        done = in_processes(workplace, *short, name)
+        assert done.returncode == 0, done.stderr[-2000:]
+    seen = [
+        json.loads((workplace / name / "seen-1.json").read_text()) for name in ("sharded-stopped", "sharded-whole")
+    ]
+    assert 0 < len(seen[0]["rows"]) < len(seen[1]["rows"])
+    for key, value in weights(workplace / "sharded-whole").items():
+        assert torch.equal(weights(workplace / "sharded-stopped")[key], value), key
 
 
 def test_every_sentence_is_seen_once_an_epoch_and_steps_are_the_same_on_each_rank(alone, together):
@@ -411,7 +423,7 @@ def test_text_is_translated_by_one_process(monkeypatch, capsys):
 
 
 def test_devices_that_are_not_there_are_told(workplace):
-    with pytest.raises(UserError, match=r"^trainer: .*TPU"):
+    with pytest.raises(UserError, match=r"^this configuration makes no training: .*torch_xla"):
         run(workplace, "on-tpus", "--trainer.accelerator", "tpu")
 
 
