@@ -97,6 +97,7 @@ def bench(
     peak_memory: bool | None = None,
     loop_steps: int | None = None,
     vocabulary_size: int = 8000,
+    against: str | None = None,
 ) -> None:
     """Measures throughput, memory and utilisation of a study's models, or of single models, in alternation.
 
@@ -121,6 +122,8 @@ def bench(
         loop_steps: of a real training, timed beside as many bare steps, to tell the time spent outside the
             model.
         vocabulary_size: of models measured without a corpus.
+        against: another revision of this code, as a commit or a tag: both are measured in alternation, as often as
+            there are windows, and the ratios written to runs/bench/against-REVISION.csv.
     """
     given: dict[str, Any] = {
         "corpus": corpus,
@@ -137,6 +140,13 @@ def bench(
         "loop_steps": loop_steps,
     }
     given = {key: value for key, value in given.items() if value is not None}
+    if against:
+        from lit_nmt.against import compare
+
+        rounds = given.pop("windows", Settings.windows)
+        given.pop("peak_memory", None)
+        compare(against, targets, {**given, "vocabulary_size": vocabulary_size}, rounds)
+        return
     studies = [target for target in targets if _is_study(target)]
     if not studies:
         settings = replace(Settings(lengths=[8, 32, 128]), **given)
