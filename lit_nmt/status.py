@@ -148,7 +148,7 @@ def describe(run: PlannedRun, state: RunStatus) -> str:
     if state.state == "finished":
         parts.append(minutes(state.seconds))
     elif state.state == "training" and whole and state.tokens_per_second:
-        parts.append(f"{minutes((whole - state.target_tokens) / state.tokens_per_second)} left")
+        parts.append(f"{minutes(max(0.0, whole - state.target_tokens) / state.tokens_per_second)} left")
     elif state.state == "failed":
         parts.append(state.reason)
     return "  ".join(parts).rstrip()
