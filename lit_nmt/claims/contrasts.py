@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 TINY = 0.01
 """BLEU below which a logarithm is cut off; a resample may match nothing."""
 
+ONE_SEED = "one seed, so the spread over seeds is unknown"
+
 LEAST_BLEU = 5.0
 """Where no arm reaches so much, none has learned anything that a verdict could rest on."""
 
@@ -98,7 +100,7 @@ class Contrast:
         elif top[number] < LEAST_BLEU:
             found.append(f"no arm reaches {LEAST_BLEU:g} BLEU in {where}")
         if len(self.seeds) == 1:
-            found.append("one seed, so the spread over seeds is unknown")
+            found.append(ONE_SEED)
         if (self.bleu <= 0).any():
             found.append("a part scores 0 BLEU, which has no logarithm")
         return found
@@ -183,15 +185,22 @@ def contrast(
     )
 
 
-def primary_cells(study: Study, tables: Tables, models: Sequence[str]) -> Mapping[str, list[Cell]]:
-    """The study's primary decoding by corpus, for these models: all bins and test sets."""
+def primary_cells(
+    study: Study,
+    tables: Tables,
+    models: Sequence[str] | None = None,
+    bins: Sequence[Sequence[int]] | None = None,
+) -> Mapping[str, list[Cell]]:
+    """The study's primary decoding by corpus, default of all models in the study's bins: all bins and test sets."""
     sentences = table(tables, "sentences")
     if not len(sentences):
         return {}
-    wanted = sentences["model"].isin(models) & (sentences["decoding"] == study.primary.decoding)
+    wanted = sentences["decoding"] == study.primary.decoding
+    if models is not None:
+        wanted &= sentences["model"].isin(models)
     pooled = POOLED in (study.primary.test_set, study.primary.length_set)
     found: dict[str, list[Cell]] = {}
-    for cell in cells(sentences[wanted], study.bins, pooled):
+    for cell in cells(sentences[wanted], study.bins if bins is None else bins, pooled):
         found.setdefault(cell.corpus, []).append(cell)
     return found
 
@@ -212,6 +221,6 @@ def spoken(interval: Interval, digits: int = 2) -> str:
     return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
 
 
-def seeds_in_words(measured: Contrast) -> str:
+def seeds_in_words(seeds: int) -> str:
     """How many seeds there are, for the evidence."""
-    return seeds_note(len(measured.seeds)) or f"{len(measured.seeds)} seeds"
+    return seeds_note(seeds) or f"{seeds} seeds"

@@ -73,7 +73,7 @@ def transformers_need_more_data(study: Study, tables: Tables, settings: Settings
                 for label, end in zip((measured.labels[0], measured.labels[-1]), ends, strict=True)
             ),
             f"log of their ratio changes by {spoken(measured.log_ratio(weights), 3)} per doubling (exploratory)",
-            seeds_in_words(measured),
+            seeds_in_words(len(measured.seeds)),
         ]
         found.append(
             Finding(

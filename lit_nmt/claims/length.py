@@ -159,7 +159,7 @@ def _notes(measured: Contrast) -> list[str]:
         measured.curve(),
         f"longest part over shortest: {kept[0]:.2f} {first}, {kept[1]:.2f} {second}",
         f"BLEU of {first} less {second} changes by {spoken(gap)} per 10 words (exploratory)",
-        seeds_in_words(measured),
+        seeds_in_words(len(measured.seeds)),
     ]
 
 
@@ -169,7 +169,7 @@ def _beside(measured: Contrast) -> str:
     first, second = measured.arms
     return (
         f"beside it (exploratory) {first} / {second}: slope {spoken(slope, 4)}, mean difference "
-        f"{spoken(level, 1)} BLEU, {seeds_in_words(measured)}"
+        f"{spoken(level, 1)} BLEU, {seeds_in_words(len(measured.seeds))}"
     )
 
 
@@ -221,7 +221,7 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
         kept = own.log_ratio(outer / outer.sum() - inner / inner.sum())
         share = Interval(*(math.exp(number) for number in kept[:3]))
         reasons = own.reasons(settings, list(np.array(own.labels)[within]), best)
-        notes = [*reasons, own.curve(), seeds_in_words(own)]
+        notes = [*reasons, own.curve(), seeds_in_words(len(own.seeds))]
         past = np.where(lowest > low, own.sizes, 0)
         if np.count_nonzero(past) > 1:
             further = spoken(own.log_ratio(slope_weights(own.words, past)), 4)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, table, undecided
+from lit_nmt.claims.contrasts import ONE_SEED, TINY, Contrast, contrast, primary_cells, seeds_in_words
+from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, undecided
 from lit_nmt.errors import UserError
-from lit_nmt.evaluation import ALL, Cell, cells
-from lit_nmt.intervals import nested_interval, seeds_note
-from lit_nmt.metrics import SEED, Case
-from lit_nmt.studies import POOLED
+from lit_nmt.evaluation import ALL, Cell
+from lit_nmt.intervals import nested_interval
+from lit_nmt.metrics import Case
 
 if TYPE_CHECKING:
     from lit_nmt.studies import Study
@@ -22,9 +22,6 @@ LOSS = "share of BLEU kept, recurrent model less plain network"
 
 LONGEST = 9999
 """Words; the end of a bin without end."""
-
-TINY = 0.01
-"""BLEU below which a share is not taken; a resample may match nothing."""
 
 
 def plain_networks_cannot_map_sequences(study: Study, tables: Tables, settings: Settings) -> list[Finding]:
@@ -57,13 +54,9 @@ def plain_networks_cannot_map_sequences(study: Study, tables: Tables, settings: 
             raise UserError(f"{place}: found {settings.get('smallest_loss')!r}; {key} needs it: write it down")
     bins = [(1, int(settings["fits"])), (int(settings["past"]), LONGEST)] if "past" in settings else []
     fits, past = (f"{low}-{high}" for low, high in bins) if bins else ("", "")
-    sentences = table(tables, "sentences")
-    if len(sentences):
-        chosen = sentences["model"].isin([recurrent, *networks]) & (sentences["decoding"] == primary.decoding)
-        sentences = sentences[chosen]
     found = []
-    for corpus, rows in sentences.groupby("corpus", observed=True) if len(sentences) else []:
-        known = {(cell.test_set, cell.bin): cell for cell in cells(rows, bins, pooled=primary.test_set == POOLED)}
+    for corpus, cells in primary_cells(study, tables, [recurrent, *networks], bins).items():
+        known = {(cell.test_set, cell.bin): cell for cell in cells}
         for network in networks:
             where = f"{network}, {corpus}, {primary.decoding}"
             pair = _Pair(network, recurrent, primary.case, float(settings.get("floor", 5)))
@@ -109,30 +102,27 @@ class _Pair:
 
     def overall(self, part: str, cell: Cell | None, smallest_effect: float) -> Finding:
         """What the network lacks on all sentences."""
-        seeds = self._seeds(cell)
-        if cell is None or not seeds:
+        measured = self._contrast([cell] if cell else [], paired=True)
+        if measured is None:
             return undecided(part, LACK, PAPER, self._missing())
-        bleu, resampled = self._bleu(cell, seeds, SEED)
-        lack, lacks = (1 - scores[0] / np.maximum(scores[1], TINY) for scores in (bleu, resampled))
-        told = f"BLEU {self._told(bleu)} on {len(cell.source_words):,} sentences"
-        return self._finding(part, LACK, lack, lacks, smallest_effect, self._weak(bleu[1:], self.names[1:]), told)
+        lack, lacks = (1 - bleu[0, 0] / np.maximum(bleu[0, 1], TINY) for bleu in (measured.bleu, measured.resampled))
+        told = f"BLEU {self._told(measured, 0)} on {measured.sizes[0]:,} sentences"
+        return self._finding(part, LACK, lack, lacks, smallest_effect, self._weak(measured, self.names[1:]), told)
 
     def kept(self, part: str, parts: dict[str, Cell | None], smallest_loss: float, paired: bool) -> Finding:
         """How much more the network loses than the recurrent model, from the first cell to the second."""
         found = [cell for cell in parts.values() if cell is not None]
-        seeds = sorted(set(self._seeds(found[0])) & set(self._seeds(found[-1]))) if len(found) == 2 else []
-        if not seeds:
+        measured = self._contrast(found, paired) if len(found) == 2 else None
+        if measured is None:
             reason = f"too few sentences {' or '.join(parts)}" if len(found) < 2 else self._missing()
             return undecided(part, LOSS, PAPER, reason)
-        (before, befores), (after, afters) = (
-            self._bleu(cell, seeds, SEED if paired else (SEED, number)) for number, cell in enumerate(found)
-        )
-        share, shares = after / np.maximum(before, TINY), afters / np.maximum(befores, TINY)
+        # of both models, (2, seeds) and (2, seeds, resamples)
+        share, shares = (bleu[1] / np.maximum(bleu[0], TINY) for bleu in (measured.bleu, measured.resampled))
         told = "; ".join(
-            f"BLEU {self._told(bleu)} {name} ({len(cell.source_words):,} sentences)"
-            for bleu, name, cell in zip((before, after), parts, found, strict=True)
+            f"BLEU {self._told(measured, number)} {name} ({measured.sizes[number]:,} sentences)"
+            for number, name in enumerate(parts)
         )
-        weak = self._weak(before, self.names)
+        weak = self._weak(measured, self.names)
         return self._finding(part, LOSS, share[1] - share[0], shares[1] - shares[0], smallest_loss, weak, told)
 
     def _finding(
@@ -146,9 +136,9 @@ class _Pair:
         told: str,
     ) -> Finding:
         interval = nested_interval(values, resampled)
-        reasons = weak + (["one seed, so the spread over seeds is unknown"] if len(values) == 1 else [])
+        reasons = weak + ([ONE_SEED] if len(values) == 1 else [])
         decided = decide(interval.low, interval.high, smallest_effect)
-        notes = [*reasons, told, seeds_note(len(values)) or f"{len(values)} seeds"]
+        notes = [*reasons, told, seeds_in_words(len(values))]
         return Finding(
             part=part,
             verdict="inconclusive" if reasons else decided,
@@ -160,27 +150,21 @@ class _Pair:
             evidence="; ".join(notes) + " (sentences.parquet, scores.csv)",
         )
 
-    def _seeds(self, cell: Cell | None) -> list[int]:
-        """The seeds of which a cell has both models."""
-        network, recurrent = ({} if cell is None else cell.seeds(name) for name in self.names)
-        return sorted(network.keys() & recurrent.keys())
+    def _contrast(self, found: list[Cell], paired: bool) -> Contrast | None:
+        """Network and recurrent model on these cells; `paired`: the cells have the same sentences."""
+        return contrast([(cell, cell) for cell in found], self.names, self.case, same_sentences=paired)
 
-    def _bleu(self, cell: Cell, seeds: list[int], draws: int | tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """BLEU of both models, (2, seeds), and of resamples of the sentences, (2, seeds, resamples)."""
-        places = np.array([[cell.seeds(name)[seed] for seed in seeds] for name in self.names])
-        return cell.bleu(self.case)[places], cell.resampled_bleu(seed=draws)[self.case][places]
-
-    def _weak(self, bleu: np.ndarray, names: tuple[str, ...]) -> list[str]:
-        """Which of the models, (models, seeds), has learned too little."""
-        means = dict(zip(names, bleu.mean(axis=1), strict=True))
+    def _weak(self, measured: Contrast, names: tuple[str, ...]) -> list[str]:
+        """Which of these models has learned too little, by the first part."""
+        means = dict(zip(self.names, measured.means[0], strict=True))
         return [
-            f"{name} has {mean:.1f} BLEU, fewer than {self.floor:g}: a share of it means nothing"
-            for name, mean in means.items()
-            if mean < self.floor
+            f"{name} has {means[name]:.1f} BLEU, fewer than {self.floor:g}: a share of it means nothing"
+            for name in names
+            if means[name] < self.floor
         ]
 
-    def _told(self, bleu: np.ndarray) -> str:
-        return ", ".join(f"{name} {mean:.1f}" for name, mean in zip(self.names, bleu.mean(axis=1), strict=True))
+    def _told(self, measured: Contrast, part: int) -> str:
+        return ", ".join(f"{name} {mean:.1f}" for name, mean in zip(self.names, measured.means[part], strict=True))
 
     def _missing(self) -> str:
         return f"no translations by {' and '.join(self.names)} with the same seed"
