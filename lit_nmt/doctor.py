@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lit_nmt.data import sources
-from lit_nmt.data.corpora import CORPORA, DERIVED, CorpusConfig, SplitConfig, load_corpus_config
+from lit_nmt.data.corpora import CORPORA, DERIVED, MADE, CorpusConfig, SplitConfig, load_corpus_config
 from lit_nmt.data.download import DOWNLOADS, cached
 from lit_nmt.status import cores, is_prepared
 from lit_nmt.studies import DATA
@@ -84,19 +84,19 @@ def _corpora() -> Iterator[str]:
 def _whereabouts(config: CorpusConfig) -> str:
     if is_prepared(config.name, config.digest()):
         return f"prepared, {DATA / config.name}"
-    kinds = {split.kind for split in config.splits.values()} - {"inline", "shifted", *DERIVED}
-    if kinds == {"synthetic"}:
+    kinds = {split.kind for split in config.splits.values()} - {"inline", *DERIVED}
+    if kinds <= {*MADE}:
         return "embedded, nothing to fetch"
     absent = [
         name
         for name, split in config.splits.items()
-        if split.kind not in ("inline", "synthetic", "shifted", *DERIVED)
+        if split.kind not in ("inline", *MADE, *DERIVED)
         and sources.local_files(config, name) is None
         and not _is_downloaded(config, split)
     ]
     if not absent:
         return "its text is here"
-    if kinds <= {"files", "synthetic"}:
+    if kinds <= {"files", *MADE}:
         return f"its text is not here: {config.obtain or 'put its files into ' + sources.MIRROR}"
     return f"to be fetched ({', '.join(absent)}): lit-nmt fetch {config.name}"
 

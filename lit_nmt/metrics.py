@@ -87,6 +87,15 @@ def corpus_bleu(statistics: np.ndarray, case: Case) -> float:
     return float(_metric(case)._compute_score_from_stats([int(count) for count in sums]).score)
 
 
+def is_exact(statistics: np.ndarray) -> np.ndarray:
+    """Whether hypotheses with these counts (..., 38) say what their references say, in at most four tokens: (...).
+
+    Then the run of all tokens is among the n-grams. Of longer sentences it tells that all n-grams up to four match.
+    """
+    counts = statistics[..., COLUMNS["mixed"]]
+    return (counts[..., 0] == counts[..., 1]) & (counts[..., 2:6] == counts[..., 6:10]).all(axis=-1)
+
+
 def corpus_chrf(statistics: np.ndarray) -> float:
     """chrF of sentences with these counts (sentences, 38): what sacreBLEU's `corpus_score` gives."""
     sums = statistics[:, COLUMNS["chrf"]].sum(axis=0)

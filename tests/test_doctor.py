@@ -35,7 +35,8 @@ def test_every_corpus_that_ships_has_a_line(
     text = told(capsys)
     for path in Path("experiments/corpora").glob("*.yaml"):
         assert f"\n  {path.stem:<18} " in text
-    assert "embedded, nothing to fetch" in text
+    for name in ("synthetic", "recall"):
+        assert f"\n  {name:<18} embedded, nothing to fetch" in text
     assert "lit-nmt fetch multi30k" in text
     assert "LIT_NMT_CORPORA is not set" in text
     assert "GFLOP/s" in text

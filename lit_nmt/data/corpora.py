@@ -25,7 +25,13 @@ EXAMPLES = "examples"
 _NAME = re.compile(r"\w[\w.-]*")
 """Names that become parts of files' names, in any alphabet."""
 
-Kind = Literal["files", "download", "mtdata", "sacrebleu", "synthetic", "shifted", "holdout", "joined", "inline"]
+Kind = Literal[
+    "files", "download", "mtdata", "sacrebleu", "synthetic", "shifted", "recall", "holdout", "joined", "inline"
+]
+MADE = ("synthetic", "shifted", "recall")
+"""The kinds of splits whose text is made here, without end."""
+DERIVED = ("holdout", "joined")
+"""The kinds of splits whose text is that of other splits."""
 
 # What each kind of split reads besides `kind` and `limit`; a key of another kind is a mistake.
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -35,13 +41,11 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "sacrebleu": ("file", "test_set"),
     "synthetic": ("pairs", "seed", "bins"),
     "shifted": ("pairs", "seed", "bins", "shift"),
+    "recall": ("pairs", "seed", "bins"),
     "holdout": ("of", "pairs", "bins"),
     "joined": ("parts", "most", "only", "pairs"),
     "inline": ("sentences",),
 }
-DERIVED = ("holdout", "joined")
-"""The kinds of splits whose text is that of other splits."""
-
 _REQUIRED: dict[str, tuple[str, ...]] = {
     "files": (),
     "download": ("address", "sha256"),
@@ -49,6 +53,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "sacrebleu": ("test_set",),
     "synthetic": ("pairs",),
     "shifted": ("pairs",),
+    "recall": ("pairs",),
     "holdout": ("of", "pairs"),
     "joined": ("parts", "most"),
     "inline": ("sentences",),
@@ -68,12 +73,12 @@ class SplitConfig:
         sha256: `download`: the checksum of the file of each language.
         identifiers: `mtdata`: data sets by mtdata's names, one after another.
         test_set: `sacrebleu`: the test set's name, as `wmt14/full`.
-        pairs: `synthetic`, `shifted`: how many pairs to make; `holdout`: how many to take; `joined`: how many to make, in
-            as many rounds over the sentences as that takes, null for one round.
-        seed: `synthetic`, `shifted`: the seed of the text.
+        pairs: `synthetic`, `shifted`, `recall`: how many pairs to make; `holdout`: how many to take; `joined`: how many
+            to make, in as many rounds over the sentences as that takes, null for one round.
+        seed: `synthetic`, `shifted`, `recall`: the seed of the text.
         shift: `shifted`: names in one word before the name that each sentence begins with; 0: as they are.
         of: `holdout`: the split from which pairs are taken, and which loses them.
-        bins: ranges `[low, high]` of source words. `holdout`: take equally many from each. `synthetic`, `shifted`:
+        bins: ranges `[low, high]` of source words. `holdout`: take equally many from each. Where text is made:
             make equally many of each; one that is named twice counts twice.
         sentences: `inline`: the text itself, each sentence in every language, as `{en: ..., de: ...}`.
         limit: Keep this many pairs of the split: those with the smallest digests, so 1,000 lie within 3,000.

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from lit_nmt.data import catalogues
-from lit_nmt.data.corpora import DERIVED, CorpusConfig, SplitConfig
+from lit_nmt.data.corpora import DERIVED, MADE, CorpusConfig, SplitConfig
 from lit_nmt.data.joining import join
 from lit_nmt.data.download import DOWNLOADS, download, file_name
 from lit_nmt.data.selection import scan
@@ -31,20 +31,8 @@ def locate(config: CorpusConfig, name: str, progress: bool = True) -> ParallelTe
         return locate(config, split.of, progress)
     if split.kind == "joined":
         return _join(config, name, progress)
-    if split.kind == "synthetic":
-        from lit_nmt.data import synthetic
-
-        if [config.source, config.target] != list(synthetic.LANGUAGES):
-            raise UserError(
-                f"corpus {config.name}, split {name!r}: synthetic text is not from {config.source} to {config.target}; "
-                f"source and target {' and '.join(synthetic.LANGUAGES)} expected"
-            )
-        return ParallelList(synthetic.generate(split.seed, name, split.pairs or 0, split.bins or synthetic.LENGTHS))
-    if split.kind == "shifted":
-        from lit_nmt.data import shifted, synthetic
-
-        lengths = split.bins or synthetic.LENGTHS
-        return ParallelList(shifted.generate(split.seed, split.pairs or 0, split.shift, lengths))
+    if split.kind in MADE:
+        return ParallelList(_make(config, name))
     if split.kind == "inline":
         return ParallelList([(sentence[config.source], sentence[config.target]) for sentence in split.sentences])
     files = local_files(config, name)
@@ -72,6 +60,25 @@ def locate(config: CorpusConfig, name: str, progress: bool = True) -> ParallelTe
         for language in (config.source, config.target)
     )
     return ParallelFiles([(source, target)])
+
+
+def _make(config: CorpusConfig, name: str) -> list[tuple[str, str]]:
+    from lit_nmt.data import recall, shifted, synthetic
+
+    split = config.splits[name]
+    languages = list(recall.LANGUAGES if split.kind == "recall" else synthetic.LANGUAGES)
+    if [config.source, config.target] != languages:
+        raise UserError(
+            f"corpus {config.name}, split {name!r}: {split.kind} text is not from {config.source} to {config.target}; "
+            f"source and target {' and '.join(languages)} expected"
+        )
+    pairs = split.pairs or 0
+    if split.kind == "recall":
+        return recall.generate(split.seed, name, pairs, split.bins or recall.LENGTHS)
+    lengths = split.bins or synthetic.LENGTHS
+    if split.kind == "shifted":
+        return shifted.generate(split.seed, pairs, split.shift, lengths)
+    return synthetic.generate(split.seed, name, pairs, lengths)
 
 
 def _join(config: CorpusConfig, name: str, progress: bool) -> ParallelText:
