@@ -101,8 +101,8 @@ def bench(
 ) -> None:
     """Measures throughput, memory and utilisation of a study's models, or of single models, in alternation.
 
-    Writes throughput.csv and environment.json to runs/bench/STUDY, or runs/bench/models. Waits until no other
-    benchmark runs on this machine.
+    Writes throughput.csv and environment.json to runs/bench/STUDY, or runs/bench/models, and the models' exact numbers
+    of sequential operations to operations.csv. Waits until no other benchmark runs on this machine.
 
     Args:
         targets: a study's name or path; or models, by name or path of their YAML.
@@ -217,18 +217,15 @@ def _measure_into(
             print(f"lit-nmt: {warning}", file=sys.stderr)
         with FreshProcesses("lit_nmt.measuring") if settings.peak_memory else nullcontext() as fresh:
             # imported here, beside the other process: torch takes seconds
-            from lit_nmt import measuring
+            from lit_nmt import measuring, operations
 
             size = prepared.vocabulary_size if prepared else vocabulary_size
             settings = measuring.with_device(settings)
             subjects = measuring.subjects_of(fragments, settings, size)
             rows, environment = measuring.measure(subjects, settings, prepared, fresh)
+    counted = operations.count_all(fragments)
     if not rows:
         raise UserError(f"{folder}: nothing could be measured: {'; '.join(environment['skipped'])}")
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
     write_json(
         folder / "environment.json",
         {
@@ -238,5 +235,14 @@ def _measure_into(
             **environment,
         },
     )
-    write_text(folder / "throughput.csv", table.getvalue())
+    _write_table(folder / "operations.csv", operations.COLUMNS, counted)
+    _write_table(folder / "throughput.csv", COLUMNS, rows)
     print(f"{folder / 'throughput.csv'}: {len(rows)} rows")
+
+
+def _write_table(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, table.getvalue())

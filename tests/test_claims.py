@@ -11,7 +11,7 @@ from sacrebleu.metrics import BLEU
 
 from lit_nmt.claims import CLAIMS, criterion_commit, judge
 from lit_nmt.claims.contrasts import slope_weights, weighted
-from lit_nmt.claims.speed import path_length, power_law, sequential_operations
+from lit_nmt.claims.speed import COUNTED, power_law
 from lit_nmt.claims.verdicts import decide
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import cells
@@ -61,9 +61,8 @@ def test_judge_gives_the_columns_of_claims_csv_even_without_results():
         assert set(table.criterion) == {"as committed"}
         assert set(table.criterion_commit) == {"abc"}
         # what rests on results that are not there stays open, and says why
-        measured = table[~table.statistic.str.contains("exact count")]
-        assert set(measured.verdict) == {"inconclusive"}
-        assert measured.evidence.str.len().gt(10).all()
+        assert set(table.verdict) == {"inconclusive"}
+        assert table.evidence.str.len().gt(10).all()
     assert CLAIMS
 
 
@@ -217,28 +216,57 @@ def test_the_exponent_and_its_interval_are_scipys():
     assert (row.value, row.low, row.high) == pytest.approx(tuple(found[:3]))
 
 
-def test_sequential_operations_are_counted_as_in_the_papers_table():
-    for length in (1, 2, 9, 100):
-        assert [
-            sequential_operations(layer, length) for layer in ("self-attention", "recurrent", "convolutional")
-        ] == [
-            1,
-            length,
-            1,
+def operations_table(counts, unconnected=None):
+    """operations.csv of counts {model: {quantity: operations at 4, 8 and 16 subwords}}."""
+    return pd.DataFrame(
+        [
+            {
+                "model": model,
+                "quantity": quantity,
+                "length": float(length),
+                "operations": float(count),
+                "unconnected": (unconnected or {}).get((model, quantity), 0.0),
+            }
+            for model, quantities in counts.items()
+            for quantity, each in quantities.items()
+            for length, count in zip((4, 8, 16), each, strict=True)
         ]
-        assert path_length("self-attention", length) == 1
-        assert path_length("recurrent", length) == length
-    assert [path_length("convolutional", length) for length in (3, 9, 10, 27, 28)] == [1, 2, 3, 3, 4]
+    )
+
+
+CONSTANT, GROWING = (20, 20, 20), (28, 48, 88)
+QUANTITIES = ("sequential-training", "sequential-decoding", "path-source-target", "path-target-target")
+ATTENTION_ALONE = dict(zip(QUANTITIES, (CONSTANT, GROWING, CONSTANT, CONSTANT), strict=True))
+RECURRENT_ALONE = dict(zip(QUANTITIES, (GROWING, GROWING, CONSTANT, GROWING), strict=True))
 
 
 def test_o1_holds_of_self_attention_when_reading_and_of_nothing_when_decoding():
-    parts = ("sequential operations, reading and training", "sequential operations, decoding", "path length")
-    own = verdicts("constant-time", {}, smallest_effect=0.1)
-    assert [own[part] for part in parts] == ["supported", "refuted", "supported"]
-    recurrent = verdicts("constant-time", {}, smallest_effect=0.1, model="seq2seq", layer="recurrent")
-    assert [recurrent[part] for part in parts] == ["refuted", "refuted", "refuted"]
-    with pytest.raises(UserError, match="expected one of self-attention, recurrent, convolutional"):
-        verdicts("constant-time", {}, smallest_effect=0.1, layer="attention")
+    tables = {"operations": operations_table({"transformer": ATTENTION_ALONE, "seq2seq": RECURRENT_ALONE})}
+    own = verdicts("constant-time", tables, smallest_effect=0.1)
+    assert [own[part] for part in COUNTED] == ["supported", "refuted", "supported"]
+    recurrent = verdicts("constant-time", tables, smallest_effect=0.1, model="seq2seq")
+    # a path is as long as the longest of its kinds
+    assert [recurrent[part] for part in COUNTED] == ["refuted", "refuted", "refuted"]
+
+
+def test_exact_counts_have_no_interval_and_their_exponent_is_that_of_the_longest_lengths():
+    tables = {"operations": operations_table({"transformer": ATTENTION_ALONE, "seq2seq": RECURRENT_ALONE})}
+    table = judge(study("constant-time", smallest_effect=0.1), tables, "")
+    rows = table[table.part.isin(list(COUNTED))]
+    assert (rows.low == rows.value).all()
+    assert (rows.high == rows.value).all()
+    assert rows.value.tolist() == pytest.approx([0, np.log2(88 / 48), 0])
+    assert "transformer 28, 48, 88; seq2seq 28, 48, 88" in rows.evidence.iloc[1]
+
+
+def test_positions_that_no_path_joins_leave_the_path_open():
+    apart = {("transformer", "path-target-target"): 0.25}
+    counts = {"transformer": ATTENTION_ALONE, "feed-forward": {"path-target-target": (np.nan,) * 3}}
+    tables = {"operations": operations_table(counts, apart)}
+    row = judge(study("constant-time", smallest_effect=0.1), tables, "").set_index("part").loc["path length"]
+    assert row.verdict == "inconclusive"
+    assert row.evidence.startswith("25% of the pairs of positions are not joined")
+    assert "transformer 20, 20, 20 (" in row.evidence
 
 
 # -------------------------------------------------------------------------------------------------- claim 2

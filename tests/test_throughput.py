@@ -392,6 +392,16 @@ def test_bench_writes_the_table_and_its_circumstances(tmp_path: Path, monkeypatc
         assert int(row["peak_memory_bytes"]) > 50_000_000
         assert (row["corpus"], row["outside_share"], row["threads"], row["windows"]) == ("", "", "1", "2")
         assert row["precision"] == "32-true"
+    with open(folder / "operations.csv", newline="", encoding="utf-8") as file:
+        counted = list(csv.DictReader(file))
+    assert {row["model"] for row in counted} == set(TINY)
+    chains = {
+        (row["model"], row["length"]): int(row["operations"])
+        for row in counted
+        if row["quantity"] == "sequential-training"
+    }
+    assert chains["seq2seq", "4"] < chains["seq2seq", "16"]
+    assert chains["transformer", "4"] == chains["transformer", "16"]
     environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     assert environment["fastest_product"]["flops_per_second"] > 1e8
     assert environment["versions"]["torch"] == torch.__version__

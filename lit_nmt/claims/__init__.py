@@ -77,7 +77,8 @@ def judge(study: Study, tables: Tables, commit: str | None = None) -> pd.DataFra
     Args:
         study: has `name`, `path`, `claims` (name to criterion, smallest_effect and further settings), `models`,
             `bins` and `primary`.
-        tables: results by file stem: "throughput", "sentences" (a missing table counts as an empty one).
+        tables: results by file stem: "throughput", "operations", "sentences" (a missing table counts as an empty
+            one).
         commit: of the criterion, where it is known already (as from `provenance.json`).
 
     Returns:

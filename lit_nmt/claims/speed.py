@@ -11,7 +11,6 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, table, undecided
-from lit_nmt.errors import UserError
 from lit_nmt.intervals import LEVEL, Interval
 
 if TYPE_CHECKING:
@@ -73,24 +72,20 @@ def constant_time(study: Study, tables: Tables, settings: Settings) -> list[Find
 
     Source: Vaswani et al. 2017, Table 1, which says it of sequential operations and of path length per layer,
     never of time; self-attention does O(n^2 d) work. The lecture's short form says time. So three things are
-    judged: wall time per sequence; operations that wait for one another when a given sequence is read or
-    trained on; the same when a translation is written, a token after the other.
+    judged: wall time per sequence; operations that wait for one another, when a given sequence is read or
+    trained on, and when a translation is written, a token after the other; and operations between two positions.
 
-    Statistic: the exponent of length, by least squares of log quantity on log length; 0 is constant, 1
-    linear. Its t interval comes from the scatter of the lengths about the line; exact counts of a power have
-    none.
+    Statistic: the exponent of length; 0 is constant, 1 linear. Of time, by least squares of log time on log
+    length, with a t interval from the scatter of the lengths about the line. Of operations, which were counted
+    while the model ran (`operations`), between the two longest lengths: exact, so it has no interval.
 
     Supported where the exponent's whole interval lies below `smallest_effect` (an exponent, as 0.1), refuted
-    where it lies above.
+    where it lies above. Of paths inconclusive where some positions are not joined by any.
 
-    Settings: `model` (a name, default transformer), `layer` (what its layers are: self-attention, recurrent
-    or convolutional; default self-attention).
+    Settings: `model` (a name, default transformer).
     """
     paper = "Vaswani et al. 2017, arXiv:1706.03762, Table 1"
-    model, layer = settings.get("model", "transformer"), settings.get("layer", "self-attention")
-    if layer not in LAYERS:
-        place = f"{study.path}: claims: constant-time: layer"
-        raise UserError(f"{place}: found {layer!r}, expected one of {', '.join(LAYERS)}")
+    model = settings.get("model", "transformer")
     limit = float(settings["smallest_effect"])
     found = []
     time_statistic = "exponent of wall time per sequence in its length"
@@ -124,50 +119,40 @@ def constant_time(study: Study, tables: Tables, settings: Settings) -> list[Find
         reason = f"throughput of {model} at three lengths or more is missing"
         found.append(undecided("time", time_statistic, paper, reason))
 
-    lengths = [8, 16, 32, 64, 128, 256, 512, 1024]
-    shown = [lengths[0], lengths[3], lengths[-1]]
-    for part, count in (
-        ("sequential operations, reading and training", sequential_operations),
-        ("sequential operations, decoding", lambda _, length: length),
-        ("path length", path_length),
-    ):
-        fit = power_law(lengths, [count(layer, length) for length in lengths])
-        counts = "; ".join(f"{kind} {', '.join(f'{count(kind, length):g}' for length in shown)}" for kind in LAYERS)
-        found.append(
-            Finding(
-                part=part,
-                verdict=decide(-fit.high, -fit.low, -limit),
-                statistic="exponent of the exact count per layer in the length",
-                value=fit.value,
-                low=fit.low,
-                high=fit.high,
-                paper=paper,
-                evidence=f"{model} ({layer}); counts at lengths {', '.join(map(str, shown))}: {counts}",
-            )
-        )
-    return found
+    return found + [_counted(table(tables, "operations"), *part, model, limit, paper) for part in COUNTED.items()]
 
 
-LAYERS = ("self-attention", "recurrent", "convolutional")
+COUNTED = {
+    "sequential operations, reading and training": ("sequential-training",),
+    "sequential operations, decoding": ("sequential-decoding",),
+    "path length": ("path-source-target", "path-target-target"),
+}
+"""What is judged by exact counts, and the quantities of `operations.csv` that it is the largest of."""
 
 
-def sequential_operations(layer: str, length: int) -> float:
-    """Operations of a layer over a known sequence that wait for one another (Vaswani et al. 2017, Table 1).
-
-    A bidirectional recurrence runs both directions at once: n, not 2n.
-    """
-    return float(length if layer == "recurrent" else 1)
-
-
-def path_length(layer: str, length: int, kernel: int = 3) -> float:
-    """Layers or steps between the farthest two positions (Vaswani et al. 2017, Table 1).
-
-    For convolutions, the smallest stack of dilated layers with this kernel that joins them: log_k n, rounded
-    up.
-    """
-    if layer == "convolutional":
-        return float(math.ceil(round(math.log(length, kernel), 9)))
-    return sequential_operations(layer, length)
+def _counted(
+    rows: pd.DataFrame, part: str, quantities: Sequence[str], model: str, limit: float, paper: str
+) -> Finding:
+    statistic = "exponent of the exact count in the length"
+    rows = rows[rows["quantity"].isin(quantities)] if len(rows) else rows
+    largest = {
+        str(name): own.groupby("length")[["operations", "unconnected"]].max()
+        for name, own in (rows.groupby("model", sort=False) if len(rows) else [])
+    }
+    own = largest.get(model)
+    if own is None or len(own) < 2:
+        reason = f"operations of {model} at two lengths or more are missing; `lit-nmt bench` counts them"
+        return undecided(part, statistic, paper, reason)
+    counts = {name: each["operations"] for name, each in largest.items() if each["operations"].notna().all()}
+    shown = "; ".join(f"{name} {', '.join(f'{n:g}' for n in each)}" for name, each in counts.items())
+    evidence = f"operations at {', '.join(f'{n:g}' for n in own.index)} subwords: {shown} (operations.csv)"
+    apart = own["unconnected"].iloc[-1]
+    if apart > 0:
+        return undecided(part, statistic, paper, f"{apart:.0%} of the pairs of positions are not joined; {evidence}")
+    (shorter, few), (longer, many) = own["operations"].iloc[-2:].items()
+    exponent = math.log(many / few) / math.log(longer / shorter)
+    verdict = decide(-exponent, -exponent, -limit)
+    return Finding(part, verdict, statistic, exponent, exponent, exponent, paper, evidence)
 
 
 def seconds_per_sequence(rows: pd.DataFrame) -> np.ndarray:

@@ -39,7 +39,9 @@ from lit_nmt.studies import REPORTS, Study, load_study
 
 PUBLISHED = REPORTS / "published"
 SHAREABLE = "shareable"
-COPIED = ("study.json", "provenance.json", "environment.json", "sentences.parquet", "runs.csv", "curves.csv")
+MEASURED = ("throughput.csv", "environment.json", "operations.csv")
+"""What `lit-nmt bench` writes."""
+COPIED = ("study.json", "provenance.json", "sentences.parquet", "runs.csv", "curves.csv", *MEASURED)
 EXTRA = ("name", "planned", "corpus_details", "model_details", "criterion_commit")
 """Keys of study.json that no study YAML has."""
 
@@ -94,24 +96,25 @@ def _destination(name: str, home: Path, shareable: bool, publish: bool) -> Path:
 
 
 def _gather(study: Study) -> None:
-    """Completes a study's results folder by what no other stage writes: the study itself, and its throughput."""
+    """Completes a study's results folder by what no other stage writes: the study itself, and what was measured."""
     folder, measured = study.results_folder, _measured(study)
     if not measured and not _scored(study):
         raise UserError(
             f"{folder}: no results of the study {study.name}, expected sentences.parquet or throughput.csv; run "
             f"`lit-nmt score {study.name}` or `lit-nmt bench {study.name}` first"
         )
-    for name in measured:
-        copy_file(study.bench_folder / name, folder / name)
+    for path in measured:
+        copy_file(path, folder / path.name)
     write_json(folder / "study.json", describe_study(study))
 
 
-def _measured(study: Study) -> list[str]:
-    return [name for name in ("throughput.csv", "environment.json") if (study.bench_folder / name).is_file()]
+def _measured(study: Study) -> list[Path]:
+    paths = [study.bench_folder / name for name in MEASURED]
+    return [path for path in paths if path.is_file()]
 
 
 def _scored(study: Study) -> bool:
-    return any((study.results_folder / name).exists() for name in ("sentences.parquet", "throughput.csv"))
+    return any((study.results_folder / name).exists() for name in ("sentences.parquet", *MEASURED))
 
 
 def describe_study(study: Study) -> dict[str, Any]:
@@ -169,7 +172,7 @@ def _make(source: Path, destination: Path, shareable: bool) -> None:
         raise UserError(f"{place}: not there; expected the study itself, written by `lit-nmt report` beside runs")
     study = restore_study(results.study, place)
     folder = destination / "results"
-    for name in (*COPIED, "throughput.csv"):
+    for name in COPIED:
         if (source / name).exists():
             copy_file(source / name, folder / name)
     _write_examples(results, folder, shareable)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lit_nmt.report import words
 from lit_nmt.report.content import Cell, Column, Facts, Figure, Fold, Group, Paragraph, Section, Table
-from lit_nmt.report.figures import draw_bars, draw_lengths
+from lit_nmt.report.figures import draw_bars, draw_curves, draw_lengths
 from lit_nmt.report.view import View, spoken_decoding
 
 SETTING = ["device", "threads", "precision"]
@@ -17,15 +17,19 @@ HOW = (
     "Tokens are target tokens without padding. Models take turns, so that a change of the machine's speed hits all "
     "alike; warm-up is not counted; intervals are over the measured windows."
 )
+COUNTING = (
+    "Operations were counted while each model ran, on sentences whose source and target are equally long. An "
+    "operation is a product of matrices, a sum, an activation or the like over whole tensors."
+)
 
 
 def speed_section(view: View) -> Section:
-    """Training and decoding throughput and peak memory, on the corpus and against length, per device and precision."""
+    """Throughput and peak memory per device and precision, and how many operations wait for one another."""
     rows = view.results["throughput"]
     rows = rows[rows["model"].isin(list(view.styles)) & rows["tokens_per_second"].notna()]
     if rows.empty:
         text = "Throughput has not been measured yet; `lit-nmt bench` does it, on a machine that is otherwise idle."
-        return Section("speed", "Speed and memory", [Paragraph(text, "missing")])
+        return Section("speed", "Speed and memory", [Paragraph(text, "missing"), *_operations(view)])
     blocks: list[object] = []
     alike = settings(rows)
     for place, group in enumerate(alike):
@@ -37,6 +41,7 @@ def speed_section(view: View) -> Section:
         fixed = group[group["source_length"].notna()]
         if len(fixed):
             blocks.append(_length_figure(view, stem, label, fixed))
+    blocks.extend(_operations(view))
     blocks.insert(0, Paragraph(f"{HOW} Compare within one setting only."))
     if view.results.environment.get("warning"):
         blocks.insert(1, Paragraph(words.sentence(f"{view.results.environment['warning']}."), "warning"))
@@ -109,6 +114,62 @@ def _length_figure(view: View, stem: str, label: str, rows: pd.DataFrame) -> Fig
     caption = f"Throughput and peak memory at fixed source lengths; {label}. Bands are intervals over windows."
     numbers = _table(view, f"Fixed lengths: {label}", rows)
     return Figure("Against sentence length", panels, caption, numbers)
+
+
+OPERATIONS = {
+    "sequential-training": "Longest chain, reading and training",
+    "sequential-decoding": "Longest chain, decoding",
+    "path-source-target": "Longest path from a source word",
+    "path-target-target": "Longest path from an earlier target word",
+}
+"""The quantities in `operations.csv` as a reader calls them."""
+
+
+def _operations(view: View) -> list[Paragraph | Figure]:
+    rows = view.results["operations"]
+    rows = rows[rows["model"].isin(list(view.styles))]
+    if rows.empty:
+        return []
+    text = (
+        "Time is one thing, operations that wait for one another are another. What Vaswani et al. 2017 (Table 1) call "
+        "O(1) in self-attention is the chain of operations each of which needs the result of the one before: it is as "
+        "long for any sentence, where a recurrent network adds to it with every word. They do not say it of time. A "
+        "longer sentence is more work in every architecture, in self-attention as the square of its length; only a "
+        "machine that does all of it at once takes the same time for it. And a translation is written a word at a "
+        "time, so that in decoding the chain grows with the length wherever a word is chosen with a view to those "
+        "before it. A path is the shortest chain from one word to the prediction of another: the shorter the longest "
+        "of them, the easier is it to learn what words far apart have to do with each other."
+    )
+    panels, groups = [], []
+    lengths = sorted(rows["length"].unique())
+    for quantity, title in OPERATIONS.items():
+        own = rows[(rows["quantity"] == quantity) & rows["operations"].notna()]
+        if own.empty:
+            continue
+        # a straight line is what grows by the same with every word
+        frame = own[["model"]].assign(seed="", x=own["length"], y=own["operations"])
+        name, axis = f"operations.{quantity}", "subwords in source and in target"
+        panels.append(draw_curves(name, title, "operations, one after the other", frame, view.styles, axis))
+        lines = []
+        for model in view.styles:
+            each = own[own["model"] == model].set_index("length")
+            if len(each):
+                counts = [each["operations"].get(length, math.nan) for length in lengths]
+                apart = each["unconnected"].max() if quantity.startswith("path") else math.nan
+                lines.append(
+                    [
+                        view.name(model),
+                        *(Cell(words.number(number, 0), number) for number in counts),
+                        Cell(_share(apart), apart),
+                    ]
+                )
+        groups.append(Group(lines, title))
+    columns = [Column("model", number=False), *(Column(f"{length:.0f} subwords") for length in lengths)]
+    columns.append(
+        Column("not joined", hint="pairs of positions that no path joins, at the length where they are most")
+    )
+    numbers = Table("Operations that wait for one another", columns, groups)
+    return [Paragraph(text), Figure("Operations that wait for one another", panels, COUNTING, numbers)]
 
 
 def _table(view: View, title: str, rows: pd.DataFrame) -> Table:

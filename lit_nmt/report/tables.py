@@ -44,6 +44,7 @@ COLUMNS = {
         peak_memory_bytes flops_per_token utilisation padding_share outside_share parameters device threads
         precision"""
     ),
+    "operations": _names("model quantity length operations unconnected"),
 }
 """The columns that each table has at least."""
 SENTENCE_COLUMNS = [*_names("corpus model seed test_set decoding id source_words score"), *STATISTICS]
@@ -52,7 +53,7 @@ NUMBERS = _names(
     """parameters target_tokens train_seconds tokens_per_second best_validation_loss best_validation_bleu
     peak_memory_bytes threads step validation_loss validation_bleu sentences bleu bleu_low bleu_high chrf chrf_low
     chrf_high length_ratio seeds difference low high p_value value source_length windows sentences_per_second
-    flops_per_token utilisation padding_share outside_share"""
+    flops_per_token utilisation padding_share outside_share length operations unconnected"""
 )
 
 

@@ -14,7 +14,7 @@ from lit_nmt.claims import CLAIMS
 from lit_nmt.evaluation import ALL
 from lit_nmt.report import words
 from lit_nmt.report.content import Cell, Column, Facts, Figure, Fold, Group, Paragraph, Section, Table
-from lit_nmt.report.speed import HOW, settings, spoken_setting
+from lit_nmt.report.speed import COUNTING, HOW, settings, spoken_setting
 from lit_nmt.report.view import View, spoken_decoding, spoken_test_set
 
 SYMBOLS = {"supported": "\N{CHECK MARK}", "refuted": "\N{MULTIPLICATION X}", "inconclusive": "?"}
@@ -23,7 +23,7 @@ SEEN_IN = {
     "transformer-learns-long-sentences": r".+\.bleu-by-length",
     "attention-carries-to-untrained-lengths": r".+\.bleu-by-length",
     "recurrence-is-slower-to-train": r"throughput\d*\..+\.(train|decode-\w+)",
-    "constant-time": r"throughput\d*\.(train|decode-\w+)-by-length",
+    "constant-time": r"throughput\d*\.(train|decode-\w+)-by-length|operations\..+",
 }
 """The names of the panels, elsewhere on the page, in which a claim can be seen."""
 
@@ -126,7 +126,9 @@ def _measured(view: View, evidence: str) -> str:
     if "throughput.csv" in evidence and len(throughput):
         told += [f"On {spoken_setting(rows)}." for rows in settings(throughput)]
         told.append(HOW)
-    return " ".join(told) or "Counted exactly, not measured."
+    if "operations.csv" in evidence:
+        told.append(COUNTING)
+    return " ".join(told)
 
 
 def _scored(view: View, corpus: str) -> str:
