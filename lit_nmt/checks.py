@@ -103,6 +103,7 @@ def check_study(study: Study) -> None:
         raise UserError(f'{path}: bench.corpus: no corpus "{study.bench.corpus}" in this study')
     if study.bench:
         check_measured(study.bench, f"{path}: bench.")
+    _check_probe(study)
     if study.claims:
         from lit_nmt.claims import CLAIMS  # pandas takes its time, and only studies with claims need it
     for claim, settings in study.claims.items():
@@ -166,6 +167,26 @@ def check_measured(measured: Bench | Settings, place: str = "") -> None:
     for precision in measured.precisions:
         if precision not in PRECISIONS:
             raise UserError(f"{place}precisions: found {precision!r}, expected {', '.join(PRECISIONS)}")
+
+
+def _check_probe(study: Study) -> None:
+    probe, place = study.probe, f"{study.path}: probe."
+    if probe is None:
+        return
+    corpus = study.probe_corpus
+    if corpus not in study.corpora:
+        raise UserError(f'{place}corpus: no corpus "{corpus}" in this study{suggestion(corpus, study.corpora)}')
+    known = study.corpus_config(corpus).test_sets
+    if not known:
+        raise UserError(f"{place}corpus: {corpus} has no test set; add one to its splits")
+    if probe.test_set is not None and probe.test_set not in known:
+        raise UserError(
+            f'{place}test_set: {corpus} has no test set "{probe.test_set}"{suggestion(probe.test_set, known)}'
+        )
+    if probe.sentences < 1:
+        raise UserError(f"{place}sentences: found {probe.sentences}, expected 1 or more")
+    if probe.words:
+        _check_bins([probe.words], f"{place}words")
 
 
 def _check_bins(bins: list[tuple[int, int]], place: str) -> None:

@@ -116,6 +116,23 @@ class Bench:
 
 
 @dataclass
+class Probe:
+    """On what `lit-nmt probe` measures how far back gradients reach.
+
+    Attributes:
+        corpus: Whose runs; default the study's first.
+        test_set: Whose sentences; default the corpus's first.
+        sentences: At most so many.
+        words: `[low, high]`, the source words of a sentence; default any.
+    """
+
+    corpus: str | None = None
+    test_set: str | None = None
+    sentences: int = 100
+    words: tuple[int, int] | None = None
+
+
+@dataclass
 class Tuning:
     """How the models' settings were found, told so that a reader can see the same effort for each.
 
@@ -216,6 +233,7 @@ class Study:
         parameters_tolerance: How far the models' parameter counts may lie apart, as a share of the smallest.
         claims: By claim: its criterion, the smallest effect of interest, and what else the claim reads.
         bench: What is measured for throughput; nothing where absent.
+        probe: On what gradients are measured over distance; nothing where absent.
         estimate_minutes: Of the whole study on two CPU cores, for a plan before anything was measured.
     """
 
@@ -240,6 +258,7 @@ class Study:
     parameters_tolerance: float = 0.05
     claims: dict[str, dict[str, Any]] = field(default_factory=dict)
     bench: Bench | None = None
+    probe: Probe | None = None
     estimate_minutes: float | None = None
     path: Path = field(init=False, default=Path())
 
@@ -262,6 +281,26 @@ class Study:
     def bench_folder(self) -> Path:
         """Where throughput is measured into: `runs/bench/<study>`."""
         return RUNS / "bench" / self.name
+
+    @property
+    def probe_folder(self) -> Path:
+        """Where gradients are measured into: `runs/probe/<study>`."""
+        return RUNS / "probe" / self.name
+
+    @property
+    def probe_corpus(self) -> str:
+        """The corpus on which gradients are measured."""
+        return (self.probe and self.probe.corpus) or next(iter(self.corpora))
+
+    @property
+    def probe_test_set(self) -> str:
+        """The test set on which gradients are measured."""
+        return (self.probe and self.probe.test_set) or self.corpus_config(self.probe_corpus).test_sets[0]
+
+    @property
+    def probed_runs(self) -> list[PlannedRun]:
+        """The runs whose gradients are measured; none where the study asks for none."""
+        return [run for run in self.runs if self.probe and run.corpus == self.probe_corpus]
 
     @cached_property
     def parts(self) -> list[Study]:

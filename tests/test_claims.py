@@ -11,6 +11,7 @@ from sacrebleu.metrics import BLEU
 
 from lit_nmt.claims import CLAIMS, criterion_commit, judge
 from lit_nmt.claims.contrasts import slope_weights, weighted
+from lit_nmt.claims.memory import slopes
 from lit_nmt.claims.speed import COUNTED, power_law
 from lit_nmt.claims.verdicts import decide
 from lit_nmt.errors import UserError
@@ -547,3 +548,151 @@ def test_what_a_network_lacks_and_loses_is_by_sacrebleus_scores_of_the_text():
         mixed = chance.choice(drawn, 400_000) + error * scipy.stats.t.rvs(2, size=400_000, random_state=chance)
         low, high = np.quantile(mixed, [0.025, 0.975])
         assert (table.low[row], table.high[row]) == pytest.approx((low, high), abs=0.05 * (high - low))
+
+
+# -------------------------------------------------------------------------------------------------- claim 4
+
+
+def gradient_table(slope, seeds=3, seed_spread=0.0, models=("seq2seq",), sentences=40, noise=1.0):
+    """Log norms that change by `slope` a subword, about a level of each sentence."""
+    generator = np.random.default_rng(11)
+    parts = []
+    for model in models:
+        for seed in range(1, seeds + 1):
+            tilt = slope + generator.normal(0, seed_spread)
+            for sentence in range(sentences):
+                distance = np.arange(4 + sentence % 5, 4 + sentence % 5 + 20)
+                # longer sentences lie higher: compared with one another they would hide the slope
+                level = 0.5 * (sentence % 5) + generator.normal(0, 2)
+                parts.append(
+                    pd.DataFrame(
+                        {
+                            "distance": distance,
+                            "log_norm": level + tilt * distance + generator.normal(0, noise, size=20),
+                        }
+                    ).assign(corpus="town-en-de", model=model, seed=seed, training="after", id=sentence)
+                )
+    return pd.concat(parts, ignore_index=True)
+
+
+def recall_table(short, long, seeds=3, seed_spread=0.0, model="seq2seq"):
+    """Translations of 600 sentences of a delay of 5-10 and of 31-40, right with these chances."""
+    generator = np.random.default_rng(12)
+    parts = []
+    for name, chances in ((model, (short, long)), ("transformer", (1.0, 1.0))):
+        for seed in range(1, seeds + 1):
+            shift = generator.normal(0, seed_spread) if name == model else 0
+            for place, (words, chance) in enumerate(zip((8, 35), chances, strict=True)):
+                right = generator.random(600) < chance + place * shift
+                counts = np.zeros((600, len(STATISTICS)), dtype=int)
+                counts[:, 0:2] = counts[:, 10:12] = 4
+                counts[:, 6:10] = counts[:, 16:20] = [4, 3, 2, 1]
+                counts[:, 2:6] = np.where(right[:, None], [4, 3, 2, 1], [3, 2, 1, 0])
+                parts.append(
+                    pd.DataFrame(counts, columns=list(STATISTICS)).assign(
+                        corpus="recall",
+                        model=name,
+                        seed=seed,
+                        test_set="test",
+                        decoding="beam5",
+                        id=np.arange(600) + 600 * place,
+                        source_words=words,
+                    )
+                )
+    return pd.concat(parts)
+
+
+FORGET = {"smallest_effect": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("expected", "made"),
+    [
+        ("supported", {"slope": -0.2}),
+        ("refuted", {"slope": -0.01}),
+        ("refuted", {"slope": 0.2}),
+        ("inconclusive", {"slope": -0.06, "seed_spread": 0.05}),
+        ("inconclusive", {"slope": -0.2, "seeds": 1}),
+    ],
+)
+def test_forgetting_is_judged_by_how_the_gradient_falls(expected, made):
+    tables = {"gradients": gradient_table(**made)}
+    found = verdicts("recurrent-nets-forget", tables, **FORGET)
+    assert found["seq2seq, gradients after training, town-en-de"] == expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "made"),
+    [
+        ("supported", {"short": 0.95, "long": 0.3}),
+        ("refuted", {"short": 0.95, "long": 0.95}),
+        ("refuted", {"short": 1.0, "long": 1.0}),
+        ("inconclusive", {"short": 0.8, "long": 0.6, "seed_spread": 0.3}),
+        ("inconclusive", {"short": 0.95, "long": 0.3, "seeds": 1}),
+        # what was never learned cannot be forgotten
+        ("inconclusive", {"short": 0.3, "long": 0.03}),
+    ],
+)
+def test_forgetting_is_judged_by_what_is_recalled_after_the_longest_delay(expected, made):
+    tables = {"sentences": recall_table(**made)}
+    table = judge(study("recurrent-nets-forget", **FORGET, smallest_loss=0.1), tables, "").set_index("part")
+    row = table.loc["seq2seq, recall, recall"]
+    assert row.verdict == expected
+    assert "beside it, at 31-40: transformer 100%" in row.evidence
+
+
+def test_each_recurrent_model_is_judged_by_itself_and_the_others_stand_beside():
+    gradients = pd.concat([gradient_table(-0.2, models=("RNN",)), gradient_table(0.0, models=("LSTM", "transformer"))])
+    table = judge(
+        study("recurrent-nets-forget", **FORGET, recurrent=["RNN", "LSTM"], recall="repeat"),
+        {"gradients": gradients},
+        "",
+    )
+    assert dict(zip(table.part, table.verdict, strict=True)) == {
+        "RNN, gradients after training, town-en-de": "supported",
+        "LSTM, gradients after training, town-en-de": "refuted",
+        "recall": "inconclusive",
+    }
+    assert "beside it transformer" in table.evidence[0]
+    assert "no two delays in the corpus repeat" in table.evidence[2]
+
+
+def test_the_slope_is_that_of_least_squares_with_an_intercept_a_sentence():
+    table = gradient_table(-0.1, seeds=2)
+    ((*_, seeds, interval),) = slopes(table)
+    expected = []
+    for _, rows in table.groupby("seed"):
+        design = np.column_stack([rows.distance, pd.get_dummies(rows.id).to_numpy(dtype=float)])
+        expected.append(np.linalg.lstsq(design, rows.log_norm.to_numpy(), rcond=None)[0][0])
+    assert seeds == 2
+    assert interval.value == pytest.approx(np.mean(expected))
+
+
+def test_the_slopes_interval_over_sentences_is_scipys():
+    table = gradient_table(-0.1, seeds=1, noise=3.0)
+    ((*_, interval),) = slopes(table)
+    far = table.distance - table.groupby("id").distance.transform("mean")
+    sums = pd.DataFrame({"xy": far * table.log_norm, "xx": far**2}).groupby(table.id).sum()
+    scipys = scipy.stats.bootstrap(
+        (sums.xy, sums.xx),
+        lambda xy, xx, axis: xy.sum(axis) / xx.sum(axis),
+        paired=True,
+        method="percentile",
+        n_resamples=5000,
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    width = scipys.high - scipys.low
+    assert interval.low == pytest.approx(scipys.low, abs=0.1 * width)
+    assert interval.high == pytest.approx(scipys.high, abs=0.1 * width)
+
+
+def test_the_loss_is_the_difference_of_the_shares_with_the_spread_of_both():
+    tables = {"sentences": recall_table(0.9, 0.5, seed_spread=0.03)}
+    row = judge(study("recurrent-nets-forget", **FORGET), tables, "").set_index("part").loc["seq2seq, recall, recall"]
+    own = tables["sentences"].query("model == 'seq2seq'")
+    right = (own.bleu_mixed_5 == 1).groupby([own.seed, own.source_words]).mean().unstack()
+    differences = right[8] - right[35]
+    assert row.value == pytest.approx(differences.mean())
+    over_seeds = t_interval(differences)
+    # sentences add to the spread over seeds
+    assert row.low < over_seeds.low < over_seeds.high < row.high

@@ -215,6 +215,10 @@ MISTAKES = {
     "baseline": ({"baseline": "none"}, r'baseline: no model "none"'),
     "bench corpus": ({"bench": {"corpus": "sentences"}}, r'bench\.corpus: no corpus "sentences"'),
     "bench key": ({"bench": {"length": [3]}}, r'bench: unknown key "length"; did you mean "lengths"'),
+    "probe corpus": ({"probe": {"corpus": "wordz"}}, r'probe\.corpus: no corpus "wordz" .*did you mean "words"'),
+    "probe test set": ({"probe": {"test_set": "test_c"}}, r'probe\.test_set: words has no test set "test_c"'),
+    "probe sentences": ({"probe": {"sentences": 0}}, r"probe\.sentences: found 0, expected 1 or more"),
+    "probe words": ({"probe": {"words": [9, 3]}}, r"probe\.words: found \[9, 3\]"),
     "claim without criterion": (
         {"claims": {"constant-time": {"smallest_effect": 1}}},
         r'claims\.constant-time: .*"criterion"',

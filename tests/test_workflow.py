@@ -49,6 +49,7 @@ def test_the_report_and_its_tables_are_there(tiny_study: Checkout) -> None:
         missing = [column for column in columns.split() if column not in rows[0]]
         assert not missing, name
     assert {row["status"] for row in rows_of(report / "results/runs.csv")} == {"finished"}
+    assert (report / "results/gradients.parquet").stat().st_size > 0
     assert {row["model"] for row in rows_of(report / "results/operations.csv")} == {"attention-seq2seq", "transformer"}
     scored = {(row["model"], row["decoding"]) for row in rows_of(report / "results/scores.csv")}
     models = {"attention-seq2seq", "transformer"}

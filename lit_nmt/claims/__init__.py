@@ -25,6 +25,7 @@ from lit_nmt.claims.length import (
     fixed_vector_bottleneck,
     transformer_learns_long_sentences,
 )
+from lit_nmt.claims.memory import recurrent_nets_forget
 from lit_nmt.claims.networks import plain_networks_cannot_map_sequences
 from lit_nmt.claims.speed import constant_time, recurrence_is_slower_to_train
 from lit_nmt.claims.verdicts import Claim, Decision, Tables
@@ -38,6 +39,7 @@ CLAIMS: dict[str, Claim] = {
     "plain-networks-cannot-map-sequences": plain_networks_cannot_map_sequences,
     "fixed-vector-bottleneck": fixed_vector_bottleneck,
     "attention-carries-to-untrained-lengths": attention_carries_to_untrained_lengths,
+    "recurrent-nets-forget": recurrent_nets_forget,
     "recurrence-is-slower-to-train": recurrence_is_slower_to_train,
     "constant-time": constant_time,
     "transformers-need-more-data": transformers_need_more_data,
@@ -77,8 +79,8 @@ def judge(study: Study, tables: Tables, commit: str | None = None) -> pd.DataFra
     Args:
         study: has `name`, `path`, `claims` (name to criterion, smallest_effect and further settings), `models`,
             `bins` and `primary`.
-        tables: results by file stem: "throughput", "operations", "sentences" (a missing table counts as an empty
-            one).
+        tables: results by file stem: "throughput", "operations", "gradients", "sentences" (a missing table counts
+            as an empty one).
         commit: of the criterion, where it is known already (as from `provenance.json`).
 
     Returns:

@@ -13,6 +13,9 @@ from lit_nmt.configuration import read_yaml
 from lit_nmt.errors import UserError
 from lit_nmt.models.translation import TranslationModule
 
+CHECKPOINT = Path("checkpoints") / "best.ckpt"
+"""Where the weights to be scored lie in a run folder."""
+
 
 def make_model(fragment: dict[str, Any], vocabulary_size: int, **overrides: Any) -> TranslationModule:
     """Instantiates the `model` of a LightningCLI fragment.
@@ -49,6 +52,22 @@ def make_model(fragment: dict[str, Any], vocabulary_size: int, **overrides: Any)
         raise UserError(f"model: {class_path} cannot be made: {error} (init_args: {told})") from None
 
 
+def load_initial_model(run: Path) -> TranslationModule:
+    """The model of a run with the weights that its training began with, in evaluation mode, on the CPU.
+
+    Raises:
+        UserError: there is no finished training in `run`, or its configuration names no seed.
+    """
+    config, _, vocabulary_size = _read(run, "cpu")
+    seed = config.get("seed_everything")
+    if not isinstance(seed, int):
+        raise UserError(f"{run / 'config.yaml'}: seed_everything: found {seed!r}, expected the seed of a run")
+    torch.manual_seed(seed)
+    model = make_model(config, vocabulary_size)
+    model.draw_initial_weights()
+    return model.eval()
+
+
 def load_model(run: Path, device: str | torch.device = "cpu") -> TranslationModule:
     """The trained model of a run, in evaluation mode.
 
@@ -58,7 +77,21 @@ def load_model(run: Path, device: str | torch.device = "cpu") -> TranslationModu
     Raises:
         UserError: there is no finished training in `run`, or its checkpoint does not fit its configuration.
     """
-    checkpoint = run / "checkpoints" / "best.ckpt"
+    config, weights, vocabulary_size = _read(run, device)
+    model = make_model(config, vocabulary_size)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{run / CHECKPOINT}: does not fit {run / 'config.yaml'} ({reason}); train again or restore the file"
+        ) from None
+    return model.to(device).eval()
+
+
+def _read(run: Path, device: str | torch.device) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """The configuration, the weights and the vocabulary's size of a finished training."""
+    checkpoint = run / CHECKPOINT
     if not checkpoint.is_file():
         raise UserError(
             f"{run}: no finished training here (checkpoints/best.ckpt is missing); run `lit-nmt fit` first"
@@ -77,12 +110,4 @@ def load_model(run: Path, device: str | torch.device = "cpu") -> TranslationModu
         elif isinstance(error, KeyError | TypeError | IndexError | AttributeError):
             reason = "it holds no weights of a model"
         raise UserError(f"{checkpoint}: cannot be read ({reason}); train again or restore the file") from None
-    model = make_model(config, vocabulary_size)
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{checkpoint}: does not fit {run / 'config.yaml'} ({reason}); train again or restore the file"
-        ) from None
-    return model.to(device).eval()
+    return config, weights, vocabulary_size

@@ -210,13 +210,12 @@ class TranslationModule(pl.LightningModule, ABC):
         )
 
     def configure_model(self) -> None:
-        """Draws the weights, where their range is given; under `fully_shard`, spreads them over the ranks.
+        """Draws the initial weights; under `fully_shard`, spreads them over the ranks.
 
         So are gradients and the optimiser's state; a rank has all weights while it trains or validates on a batch.
         """
-        if self.initial_range and self.trainer.state.fn == "fit":
-            for parameter in self.parameters():
-                nn.init.uniform_(parameter, -self.initial_range, self.initial_range)
+        if self.trainer.state.fn == "fit":
+            self.draw_initial_weights()
         if self.device_mesh is not None and not isinstance(self, FSDPModule):
             fully_shard(self, mesh=init_device_mesh(self.device_mesh.device_type, (self.trainer.world_size,)))
             register_fsdp_forward_method(self, "training_step")
@@ -234,6 +233,12 @@ class TranslationModule(pl.LightningModule, ABC):
     def on_fit_start(self) -> None:
         """Starts the count of the target tokens whose gradients the next optimiser step applies."""
         self._step_tokens = 0
+
+    def draw_initial_weights(self) -> None:
+        """Draws all weights from `initial_range`, where there is one; the layers have drawn theirs."""
+        if self.initial_range:
+            for parameter in self.parameters():
+                nn.init.uniform_(parameter, -self.initial_range, self.initial_range)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """The summed loss; `on_before_optimizer_step` divides its gradient by the tokens of the global batch."""

@@ -39,8 +39,8 @@ from lit_nmt.studies import REPORTS, Study, load_study
 
 PUBLISHED = REPORTS / "published"
 SHAREABLE = "shareable"
-MEASURED = ("throughput.csv", "environment.json", "operations.csv")
-"""What `lit-nmt bench` writes."""
+MEASURED = ("throughput.csv", "environment.json", "operations.csv", "gradients.parquet")
+"""What `lit-nmt bench` and `lit-nmt probe` write."""
 COPIED = ("study.json", "provenance.json", "sentences.parquet", "runs.csv", "curves.csv", *MEASURED)
 EXTRA = ("name", "planned", "corpus_details", "model_details", "criterion_commit")
 """Keys of study.json that no study YAML has."""
@@ -109,7 +109,7 @@ def _gather(study: Study) -> None:
 
 
 def _measured(study: Study) -> list[Path]:
-    paths = [study.bench_folder / name for name in MEASURED]
+    paths = [place / name for place in (study.bench_folder, study.probe_folder) for name in MEASURED]
     return [path for path in paths if path.is_file()]
 
 

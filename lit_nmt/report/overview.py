@@ -12,6 +12,7 @@ from lit_nmt.intervals import ENOUGH_SEEDS
 from lit_nmt.report import words
 from lit_nmt.report.content import Cell, Column, Group, Paragraph, Report, Section, Table
 from lit_nmt.report.examples import examples_section
+from lit_nmt.report.memory import memory_sections
 from lit_nmt.report.origins import sources_section
 from lit_nmt.report.quality import learning_section, length_section, quality_section
 from lit_nmt.report.speed import speed_section, spoken_setting
@@ -28,6 +29,7 @@ def make_report(results: Results) -> Report:
         compared_section(view),
         quality_section(view),
         length_section(view),
+        *memory_sections(view),
         learning_section(view),
         speed_section(view),
         examples_section(view),

@@ -48,6 +48,7 @@ COLUMNS = {
 }
 """The columns that each table has at least."""
 SENTENCE_COLUMNS = [*_names("corpus model seed test_set decoding id source_words score"), *STATISTICS]
+GRADIENT_COLUMNS = _names("corpus model seed training id distance log_norm")
 EXAMPLE_KEYS = _names("corpus model seed test_set decoding id source reference hypothesis source_words")
 NUMBERS = _names(
     """parameters target_tokens train_seconds tokens_per_second best_validation_loss best_validation_bleu
@@ -100,17 +101,8 @@ def read_results(folder: Path) -> Results:
     results = Results(folder)
     for name in COLUMNS:
         results.frames[name] = read_table(folder / f"{name}.csv")
-    sentences = folder / "sentences.parquet"
-    if sentences.exists():
-        try:
-            frame = results.frames["sentences"] = pd.read_parquet(sentences)
-            missing = [name for name in SENTENCE_COLUMNS if name not in frame]
-            if missing:
-                raise ValueError(f"no column {missing[0]}")
-        except (OSError, ValueError) as error:
-            raise UserError(f"{sentences}: cannot be read ({error}); write it again with `lit-nmt score`") from None
-    else:
-        results.frames["sentences"] = pd.DataFrame()
+    for name, columns, verb in (("sentences", SENTENCE_COLUMNS, "score"), ("gradients", GRADIENT_COLUMNS, "probe")):
+        results.frames[name] = _read_parquet(folder / f"{name}.parquet", columns, verb)
     results.study = _read_json(folder / "study.json")
     results.provenance = _read_json(folder / "provenance.json")
     runs = results.provenance.get("runs", [])
@@ -233,6 +225,20 @@ def add_chrf_intervals(
         for key, chrf in zip(keys, scores["chrf"], strict=True)
     ]
     return scores.assign(chrf_low=[each.low for each in known], chrf_high=[each.high for each in known])
+
+
+def _read_parquet(path: Path, columns: Sequence[str], verb: str) -> pd.DataFrame:
+    """A table with at least these columns; empty, without them, where there is no such file."""
+    if not path.exists():
+        return pd.DataFrame()
+    try:
+        frame = pd.read_parquet(path)
+        missing = [name for name in columns if name not in frame]
+        if missing:
+            raise ValueError(f"no column {missing[0]}")
+        return frame
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); write it again with `lit-nmt {verb}`") from None
 
 
 def _read_json(path: Path) -> dict[str, Any]:

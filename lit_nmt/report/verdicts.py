@@ -14,6 +14,7 @@ from lit_nmt.claims import CLAIMS
 from lit_nmt.evaluation import ALL
 from lit_nmt.report import words
 from lit_nmt.report.content import Cell, Column, Facts, Figure, Fold, Group, Paragraph, Section, Table
+from lit_nmt.report.memory import PROBED, RECALLED
 from lit_nmt.report.speed import COUNTING, HOW, settings, spoken_setting
 from lit_nmt.report.view import View, spoken_decoding, spoken_test_set
 
@@ -24,6 +25,7 @@ SEEN_IN = {
     "attention-carries-to-untrained-lengths": r".+\.bleu-by-length",
     "recurrence-is-slower-to-train": r"throughput\d*\..+\.(train|decode-\w+)",
     "constant-time": r"throughput\d*\.(train|decode-\w+)-by-length|operations\..+",
+    "recurrent-nets-forget": r".+\.(gradients-\w+|recall)",
 }
 """The names of the panels, elsewhere on the page, in which a claim can be seen."""
 
@@ -119,15 +121,15 @@ def _settings(view: View, claim: str) -> str:
 def _measured(view: View, evidence: str) -> str:
     """How the tables that the evidence names came about."""
     told = []
-    if "scores.csv" in evidence or "sentences.parquet" in evidence:
+    if "scores.csv" in evidence:
         told += [_scored(view, corpus) for corpus in view.corpora if view.test_sets(corpus)]
         told += sorted({text.split(" ")[0] for text in view.primary_scores(view.corpora[0], view.case)["signature"]})
     throughput = view.results["throughput"]
     if "throughput.csv" in evidence and len(throughput):
         told += [f"On {spoken_setting(rows)}." for rows in settings(throughput)]
         told.append(HOW)
-    if "operations.csv" in evidence:
-        told.append(COUNTING)
+    others = (("operations.csv", COUNTING), ("gradients.parquet", PROBED), ("(sentences.parquet)", RECALLED))
+    told += [how for place, how in others if place in evidence]
     return " ".join(told)
 
 

@@ -46,6 +46,7 @@ def write_results(
     sentences: int = 240,
     bins: tuple[tuple[int, int], ...] = ((5, 10), (11, 15), (16, 20), (21, 60)),
     throughput: bool = True,
+    memory: bool = False,
     failed: tuple[tuple[str, str, int], ...] = (),
     hypothesis: str | None = None,
     examples: int = len(SENTENCES),
@@ -132,6 +133,9 @@ def write_results(
     if throughput:
         _throughput(generator, next(iter(corpora))).to_csv(folder / "throughput.csv", index=False)
         _write_json(folder / "environment.json", {"hardware": {"cpu": "A processor of 2 cores"}, "warning": ""})
+    if memory:
+        _gradients(generator, next(iter(corpora))).to_parquet(folder / "gradients.parquet", index=False)
+        _operations().to_csv(folder / "operations.csv", index=False)
     lines = [
         json.dumps(row, ensure_ascii=False) + "\n"
         for corpus in corpora
@@ -238,6 +242,32 @@ def _throughput(generator: np.random.Generator, corpus: str) -> pd.DataFrame:
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def _gradients(generator: np.random.Generator, corpus: str) -> pd.DataFrame:
+    """Norms that fall with distance, the less after training, in the model without attention."""
+    parts = []
+    for model in MODELS:
+        for training, slope in (("before", -0.3), ("after", -0.1)):
+            for sentence in range(12):
+                distance = np.arange(9, 30, dtype=np.int16)
+                log_norm = (slope if model == "seq2seq" else 0.0) * distance - 2 + generator.normal(0, 0.5, 21)
+                part = {"corpus": corpus, "model": model, "seed": 1, "training": training, "id": sentence}
+                parts.append(pd.DataFrame({**part, "distance": distance, "log_norm": log_norm.astype(np.float32)}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _operations() -> pd.DataFrame:
+    grown = {"seq2seq": (5, 5, 3, 3), "attention-seq2seq": (5, 5, 0, 3), "transformer": (0, 5, 0, 0)}
+    quantities = ("sequential-training", "sequential-decoding", "path-source-target", "path-target-target")
+    return pd.DataFrame(
+        [
+            {"model": model, "quantity": quantity, "length": n, "operations": 20 + step * n, "unconnected": 0.0}
+            for model, steps in grown.items()
+            for n in (4, 8, 16)
+            for quantity, step in zip(quantities, steps, strict=True)
+        ]
+    )
 
 
 def _study(name: str, corpora: dict[str, list[int]], bins: tuple[tuple[int, int], ...]) -> dict[str, Any]:

@@ -17,8 +17,10 @@ import pytest
 from lit_nmt import load_results
 from lit_nmt.claims import CLAIMS
 from lit_nmt.errors import UserError
+from lit_nmt.metrics import STATISTICS, is_exact
 from lit_nmt.report import verdicts
 from lit_nmt.report.build import describe_model, describe_study, report, restore_study
+from lit_nmt.report.memory import PROBED, RECALLED
 from lit_nmt.report.tables import read_results
 from lit_nmt.studies import load_study
 
@@ -39,7 +41,7 @@ def place(tmp_path_factory, request) -> Path:
     """A folder in which a full report and a published one have been drawn from the same results."""
     folder = tmp_path_factory.mktemp("place")
     made_up = request.getfixturevalue("made_up")
-    made_up(folder / "reports/demo/results", hypothesis=f"Der Satz {SCRIPT}", **SMALL)
+    made_up(folder / "reports/demo/results", hypothesis=f"Der Satz {SCRIPT}", memory=True, **SMALL)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         report("demo", Path("reports/demo/results"))
@@ -51,7 +53,7 @@ def place(tmp_path_factory, request) -> Path:
 
 def test_page_has_every_part_and_asks_for_nothing(place: Path) -> None:
     page = (place / "reports/demo/index.html").read_text(encoding="utf-8")
-    for section in SECTIONS:
+    for section in (*SECTIONS, "memory"):
         assert f'<section id="{section}"' in page
     loaded = re.findall(r"<(?:script|link|img|iframe|object|use|image)\b[^>]*?(?:src|href)=\"([^\"]*)\"", page)
     assert all(address.startswith(("#", "data:")) for address in loaded)
@@ -108,6 +110,51 @@ def test_every_claim_states_itself_and_its_sources(claim: str) -> None:
 
 def test_figures_are_named_for_claims_that_there_are() -> None:
     assert verdicts.SEEN_IN.keys() <= CLAIMS.keys()
+
+
+def test_memory_and_operations_are_shown_with_their_numbers(place: Path) -> None:
+    page = html.unescape((place / "reports/demo/index.html").read_text(encoding="utf-8"))
+    figures = {path.stem for path in (place / "reports/demo/figures").glob("*.svg")}
+    assert {"market-en-de.gradients-before", "market-en-de.gradients-after"} <= figures
+    assert {name for name in figures if name.startswith("operations.")} == {
+        f"operations.{name}"
+        for name in ("sequential-training", "sequential-decoding", "path-source-target", "path-target-target")
+    }
+    assert "Time is one thing, operations that wait for one another are another." in page
+    # a slope of -0.3 a subword is a change of -26 %, and the norm is halved in 2.31
+    table = page[page.index("how fast gradients vanish") :]
+    seq2seq = re.sub(r"<[^>]*>", " ", table[table.index("Seq2seq") : table.index("Attention seq2seq")]).split()
+    assert -27 < float(seq2seq[1].replace("\N{MINUS SIGN}", "-")) < -25
+    assert "2.3" in seq2seq[5] or "2.3" in seq2seq[6]
+    for count in (20 + 5 * 16, 20 + 3 * 16):
+        assert f">{count}<" in page
+
+
+def test_recall_is_shown_where_a_claim_asks_for_it(made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = made_up(tmp_path / "reports/demo/results", memory=True, **{**SMALL, "sentences": 600})
+    study = json.loads((results / "study.json").read_text(encoding="utf-8"))
+    claim = {"criterion": "a", "smallest_effect": 0.05, "recurrent": ["seq2seq"], "recall": "market-en-de"}
+    study["claims"] = {"recurrent-nets-forget": claim}
+    (results / "study.json").write_text(json.dumps(study), encoding="utf-8")
+    report("demo", Path("reports/demo/results"))
+    page = html.unescape((tmp_path / "reports/demo/index.html").read_text(encoding="utf-8"))
+    assert (tmp_path / "reports/demo/figures/market-en-de.recall.svg").is_file()
+    sentences = read_results(results)["sentences"]
+    sentences = sentences[(sentences["model"] == "transformer") & (sentences["decoding"] == "beam5")]
+    sentences = sentences[sentences["source_words"].between(5, 12)]
+    expected = 100 * is_exact(sentences[list(STATISTICS)].to_numpy()).mean()
+    assert 0 < expected < 100
+    table = page[page.index("market-en-de: sentences that are right, %") :]
+    shown = re.search(r"Transformer</th>\s*<td[^>]*>([^<]*)<", table)
+    assert shown is not None
+    assert shown[1] == f"{expected:.1f}"
+    fold = page[page.index("what the verdict rests on") : page.index('<section id="compared"')]
+    assert "Seq2seq, recall, market-en-de" in fold
+    for panel in ("gradients-before", "gradients-after", "recall"):
+        assert f'<use href="#market-en-de.{panel}"' in fold
+    for how in (PROBED, RECALLED):
+        assert how in fold
 
 
 def test_every_trial_of_the_tuning_is_shown(place: Path) -> None:
@@ -266,6 +313,7 @@ def test_any_part_may_be_missing(
     report("demo", Path("reports/demo/results"))
     page = (tmp_path / "reports/demo/index.html").read_text(encoding="utf-8")
     assert all(f'<section id="{section}"' in page for section in SECTIONS)
+    assert '<section id="memory"' not in page
     assert page.count('class="missing"') >= 3
 
 
@@ -291,7 +339,18 @@ def test_shipped_studies_survive_the_way_through_json(name: str, monkeypatch: py
     study = load_study(name)
     content = json.loads(json.dumps(describe_study(study)))
     restored = restore_study(content, Path("study.json"))
-    for field in ("bins", "comparisons", "claims", "primary", "pooled", "corpora", "models", "decodings", "bench"):
+    for field in (
+        "bins",
+        "comparisons",
+        "claims",
+        "primary",
+        "pooled",
+        "corpora",
+        "models",
+        "decodings",
+        "bench",
+        "probe",
+    ):
         assert getattr(restored, field) == getattr(study, field)
     assert restored.name == study.name
     assert len(content["planned"]) == len(study.runs)
@@ -330,13 +389,19 @@ def whole(made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     bench = tmp_path / "runs/bench/tiny"
     bench.mkdir(parents=True)
     shutil.copy(measured / "throughput.csv", bench)
+    probe = tmp_path / "runs/probe/tiny"
+    probe.mkdir(parents=True)
+    made_up(tmp_path / "probed", memory=True, **SMALL)
+    shutil.copy(tmp_path / "probed/gradients.parquet", probe)
     report("both")
     return tmp_path / "reports"
 
 
-def test_report_of_studies_copies_throughput_and_links_them(whole: Path) -> None:
+def test_report_of_studies_copies_what_was_measured_and_links_them(whole: Path) -> None:
     copied = pd.read_csv(whole / "tiny/results/throughput.csv")
     assert len(copied) == len(pd.read_csv("runs/bench/tiny/throughput.csv"))
+    probed = Path("runs/probe/tiny/gradients.parquet")
+    assert (whole / "tiny/results/gradients.parquet").read_bytes() == probed.read_bytes()
     page = (whole / "tiny/index.html").read_text(encoding="utf-8")
     assert "A smoke test of every stage" in page
     assert "synthetic-tiny: no translations have been scored yet" in page

@@ -1,0 +1,140 @@
+"""The part of a report about memory: how far back gradients reach, and what is recalled after a delay."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from lit_nmt.claims.memory import recall_corpus, slopes
+from lit_nmt.evaluation import ALL, POOLED, cells
+from lit_nmt.intervals import percentile_interval, resampled_sums
+from lit_nmt.metrics import is_exact
+from lit_nmt.report import words
+from lit_nmt.report.content import Cell, Column, Figure, Group, Paragraph, Section, Table
+from lit_nmt.report.figures import draw_bins, draw_curves
+from lit_nmt.report.tables import over_seeds
+from lit_nmt.report.view import View, spoken_bin, spoken_decoding, spoken_test_set
+
+FEWEST = 5
+"""Sentences that a point of a curve needs."""
+PROBED = (
+    "A gradient is that of the loss of the last target word with respect to the embedding of a source word, in double "
+    "precision and without dropout; before training, of the weights that it began with."
+)
+RECALLED = "A translation is right that says what the reference says, word by word."
+TRAINING = {"before": "Before training", "after": "After training"}
+
+
+def memory_sections(view: View) -> list[Section]:
+    """Gradients over distance and recall after a delay; no section where neither was measured."""
+    blocks = [*_gradients(view), *_recall(view)]
+    return [Section("memory", "Memory over distance", blocks)] if blocks else []
+
+
+def _gradients(view: View) -> list[Paragraph | Figure]:
+    rows = view.results["gradients"]
+    if rows.empty:
+        return []
+    text = (
+        "How strongly does the last word of a translation still depend on a word of the source? The figures show the "
+        "gradient of its loss with respect to the source word: how much the loss would change with a small change of "
+        "that word. Where it is close to nothing, the source word has no influence, and training learns nothing from "
+        "it. In a recurrent network each step multiplies the gradient once more, so that it tends to vanish "
+        "exponentially, a straight line here (Bengio et al. 1994; Pascanu et al. 2013); the gates of the LSTM were "
+        "made against that (Hochreiter & Schmidhuber 1997), and attention reaches every word at once."
+    )
+    return [Paragraph(text), *(_gradient_figure(view, str(name), own) for name, own in rows.groupby("corpus"))]
+
+
+def _gradient_figure(view: View, corpus: str, rows: pd.DataFrame) -> Figure:
+    panels = []
+    for training, title in TRAINING.items():
+        own = rows[rows["training"] == training].astype({"seed": str})
+        means = own.groupby(["model", "seed", "distance"])["log_norm"].agg(["mean", "size"]).reset_index()
+        means = means[(means["size"] >= FEWEST) & means["model"].isin(list(view.styles))]
+        if means.empty:
+            continue
+        frame = means[["model", "seed"]].assign(x=means["distance"].astype(float), y=means["mean"] / math.log(10))
+        name, axis = f"{corpus}.gradients-{training}", "subwords from the source word to the last target word"
+        panels.append(draw_curves(name, title, "norm of the gradient, as a power of ten", frame, view.styles, axis))
+    sentences, seeds = rows["id"].nunique(), rows["seed"].nunique()
+    caption = (
+        f"{words.sentence(words.count(sentences, 'sentence'))} of {corpus}, {words.count(seeds, 'seed')}; geometric "
+        f"means of distances that at least {words.count(FEWEST, 'sentence')} have. Thick: mean of the seeds; thin: "
+        f"each seed. {PROBED}"
+    )
+    return Figure(f"{corpus}: gradients over distance", panels, caption, _slope_table(view, corpus, rows))
+
+
+def _slope_table(view: View, corpus: str, rows: pd.DataFrame) -> Table:
+    known = {(slope.model, slope.training): slope for slope in slopes(rows)}
+    lines = []
+    for model in view.styles:
+        line = [view.name(model)]
+        for training in TRAINING:
+            slope = known.get((model, training))
+            if slope is None:
+                line += [Cell(words.NOTHING)] * 2
+                continue
+            change, low, high = (100 * math.expm1(value) for value in slope.interval[:3])
+            half = -math.log(2) / slope.interval.value if slope.interval.high < 0 else math.nan
+            line += [
+                Cell(words.number(change), change, note=words.interval(low, high)),
+                Cell(words.rounded(half), half),
+            ]
+        if any(cell.text != words.NOTHING for cell in line[1:]):
+            lines.append(line)
+    columns = [Column("model", number=False)]
+    for title in TRAINING.values():
+        columns.append(Column("change, %", hint="of the norm with each subword of distance", group=title))
+        columns.append(Column("halved in", hint="subwords; none where the norm may not fall at all", group=title))
+    note = "Change of the norm with each further subword, within sentences, with its 95 % interval."
+    return Table(f"{corpus}: how fast gradients vanish", columns, [Group(lines)], note)
+
+
+def _recall(view: View) -> list[Paragraph | Figure]:
+    settings = (view.results.study.get("claims") or {}).get("recurrent-nets-forget")
+    if settings is None:
+        return []
+    corpus, decoding, sentences = recall_corpus(settings), view.decodings[0], view.results["sentences"]
+    if sentences.empty:
+        return []
+    bins, test_set = view.results.study.get("bins") or [], view.length_set(corpus)
+    own = sentences[(sentences["corpus"] == corpus) & (sentences["decoding"] == decoding)]
+    rows = []
+    for cell in cells(own, bins, pooled=test_set == POOLED):
+        if cell.bin == ALL or cell.test_set != test_set:
+            continue
+        right = is_exact(cell.statistics)
+        resampled = resampled_sums(right[..., None])[..., 0] / right.shape[1]
+        for (model, seed), share, samples in zip(cell.systems, right.mean(axis=1), resampled, strict=True):
+            interval = percentile_interval(float(share), samples)
+            rows.append((model, str(seed), cell.bin, right.shape[1], *(100 * np.array(interval[:3]))))
+    frame = pd.DataFrame(rows, columns=["model", "seed", "bin", "sentences", "value", "low", "high"])
+    frame = frame[frame["model"].isin(list(view.styles))]
+    if frame.empty:
+        return []
+    text = (
+        f"In {corpus} the translation is to repeat the first word of the source, and nothing else of it matters: the "
+        "longer the source, the longer that word has to be remembered."
+    )
+    panel = draw_bins(f"{corpus}.recall", "Recall after a delay", "sentences that are right, %", frame, view.styles)
+    caption = (
+        f"{words.sentence(spoken_test_set(test_set))}, {spoken_decoding(decoding)}. Points: means over seeds; bars: "
+        f"95 % bootstrap interval over sentences; dots: single seeds. {RECALLED}"
+    )
+    return [Paragraph(text), Figure(f"{corpus}: recall", [panel], caption, _recall_table(view, corpus, frame))]
+
+
+def _recall_table(view: View, corpus: str, frame: pd.DataFrame) -> Table:
+    bins = list(dict.fromkeys(frame["bin"]))
+    means = over_seeds(frame, ["model", "bin"], ["value"]).set_index(["model", "bin"])["value"]
+    lines = [
+        [view.name(model), *(Cell(words.number(means[model, part]), means[model, part]) for part in bins)]
+        for model in view.styles
+        if model in set(frame["model"])
+    ]
+    columns = [Column("model", number=False), *(Column(spoken_bin(part)) for part in bins)]
+    return Table(f"{corpus}: sentences that are right, %", columns, [Group(lines)])
