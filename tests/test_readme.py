@@ -18,6 +18,7 @@ REPLACED = {
     r"runs/synthetic/": "runs/synthetic-tiny/",
     r"experiments/corpora/synthetic\.yaml": "data/synthetic-tiny.yaml",
     r"experiments/models/transformer\.yaml": "runs/synthetic-tiny/transformer-*/seed1/fit.yaml",
+    r"\bprobe memory\b": "probe tiny",
     r"prepare synthetic\b": "prepare data/synthetic-tiny.yaml",
     r"--data\.target_tokens 50000": "--data.target_tokens 5000",
     # The copy in which this runs has no package of its own, so the model's files stand outside it
