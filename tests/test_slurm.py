@@ -198,7 +198,7 @@ def test_a_training_gets_what_its_study_asks_for(jobs: dict[str, str], checkout:
     assert {rank["world_size"] for rank in ranks} == {2}
     assert ranks[0]["job"] == ranks[1]["job"] is not None
     assert json.loads((run / "fit.json").read_text(encoding="utf-8"))["status"] == "finished"
-    shown = {name: block for comment, block in told().items() for name in ("wide", "gpus") if f"/{name}-" in comment}
+    shown = {name: block for comment, block in told().items() for name in ("wide", "gpus") if f"_{name}-" in comment}
     for words in ("NumNodes=2", "NumTasks=2", "MinMemoryNode=1536M", "TimeLimit=00:30:00", "JobState=COMPLETED"):
         assert words in shown["wide"]
     for words in ("NumNodes=1", "NumTasks=2", "TresPerNode=gres:gpu:2", "MinMemoryNode=1536M", "JobState=FAILED"):
