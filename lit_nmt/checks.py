@@ -11,8 +11,8 @@ from lit_nmt.configuration import build, describe, suggestion
 from lit_nmt.errors import UserError
 
 if TYPE_CHECKING:
+    from lit_nmt.benchmark.settings import Settings
     from lit_nmt.studies import Bench, Study
-    from lit_nmt.throughput import Settings
 
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
 """In which a model can be measured, in Lightning's words."""

@@ -29,7 +29,7 @@ VERBS = {
     ),
     "translate": ("lit_nmt.translate:translate", "translate test sets, or your own text, with trained runs"),
     "score": ("lit_nmt.scoring:score", "score a study's translations"),
-    "bench": ("lit_nmt.throughput:bench", "measure tokens per second against sentence length"),
+    "bench": ("lit_nmt.benchmark.bench:bench", "measure tokens per second against sentence length"),
     "probe": ("lit_nmt.gradients:probe", "measure how far back gradients reach in a study's models"),
     "report": ("lit_nmt.report.build:report", "draw a study's pages and tables"),
     "status": ("lit_nmt.status:status", "tell how far a study's runs are, and how long the rest takes"),

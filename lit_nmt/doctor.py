@@ -47,8 +47,8 @@ def _disk() -> Iterator[str]:
 def _devices() -> Iterator[str]:
     import torch
 
+    from lit_nmt.benchmark.timing import fastest_product
     from lit_nmt.fit import machine
-    from lit_nmt.timing import fastest_product
 
     known = machine(torch.device("cpu"))["hardware"]
     threads = os.environ.get("OMP_NUM_THREADS", "not set")

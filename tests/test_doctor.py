@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lit_nmt import cli, doctor, timing
+from lit_nmt import cli, doctor
+from lit_nmt.benchmark import timing
 from lit_nmt.data.corpora import load_corpus_config
 
 ROOT = Path(__file__).parents[1]

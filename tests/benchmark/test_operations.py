@@ -10,14 +10,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lit_nmt.flops import example_batch
+from lit_nmt.benchmark.flops import example_batch
+from lit_nmt.benchmark.operations import (
+    COLUMNS,
+    Distances,
+    count,
+    count_all,
+    path_lengths,
+    sequential_operations,
+    undecided,
+)
 from lit_nmt.models.attention_seq2seq import AttentionSeq2Seq
 from lit_nmt.models.conv_s2s import ConvS2S
 from lit_nmt.models.feed_forward import FeedForward
 from lit_nmt.models.seq2seq import Seq2Seq
 from lit_nmt.models.transformer import Transformer
 from lit_nmt.models.translation import TranslationModule
-from lit_nmt.operations import COLUMNS, Distances, count, count_all, path_lengths, sequential_operations, undecided
 
 V = 24
 SIZES = {"dim": 8, "hidden_dim": 8}

@@ -44,7 +44,7 @@ def compare(revision: str, targets: Sequence[str], options: Mapping[str, Any], r
     Raises:
         UserError: there is no such revision, or one side cannot be measured.
     """
-    code = Path(__file__).resolve().parents[1]
+    code = Path(__file__).resolve().parents[2]
     commit = _git(code, "rev-parse", "--verify", "--quiet", "--short=12", f"{revision}^{{commit}}")
     if not commit:
         raise UserError(f"--against: no revision {revision!r} in {code}; expected a commit, branch or tag of its git")

@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from lit_nmt.flops import example_batch
+from lit_nmt.benchmark.flops import example_batch
 from lit_nmt.models.loading import make_model
 from lit_nmt.models.translation import TranslationModule
 

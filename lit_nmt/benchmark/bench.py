@@ -1,12 +1,4 @@
-"""The measuring protocol: how fast models train and translate, what they take of memory and of the machine.
-
-All models are measured in one process, in alternation, on batches that are the same for all: first each is
-warmed up, then each is timed for a window of many steps, then all again, until every model has its windows. A
-figure is the median over windows, its spread the slowest and the fastest window. Tokens are target tokens,
-EOS counted, padding not. Peak memory is that of a process which does nothing but the one phase of the one
-model. Utilisation relates the model's own operations to the fastest matrix product that the device managed in
-the same minutes.
-"""
+"""`lit-nmt bench`: measures the models of a study, or models by name, and writes the table."""
 
 from __future__ import annotations
 
@@ -14,16 +6,16 @@ import csv
 import io
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from lit_nmt.checks import check_measured
+from lit_nmt.benchmark.machine import BUSY_CORES, FreshProcesses, cores_busy_with_others, machine_to_itself
+from lit_nmt.benchmark.settings import Settings
 from lit_nmt.configuration import read_yaml
 from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.errors import UserError
 from lit_nmt.files import write_json, write_text
-from lit_nmt.machine import BUSY_CORES, FreshProcesses, cores_busy_with_others, machine_to_itself
 from lit_nmt.studies import DATA, MODELS, RUNS, Study, load_study, read_model
 
 COLUMNS = [
@@ -46,40 +38,6 @@ COLUMNS = [
     "threads",
     "precision",
 ]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What is measured, and how long.
-
-    Attributes:
-        corpus: the prepared corpus on whose own lengths models are measured, too; None: on none.
-        lengths: of source and target in subwords, EOS counted.
-        phases: "train", "decode-greedy", "decode-beam<hypotheses>".
-        target_tokens: in a batch.
-        windows: measured for each model, phase and length.
-        steps: in a window, at least.
-        max_seconds: for all windows together; where they would take longer, all get fewer steps, in
-            proportion.
-        precisions: in Lightning's words; each model is measured in each. Empty: in the one that it trains in.
-        threads: of the processor.
-        device: "cpu", "cuda", or "auto": a GPU if there is one.
-        peak_memory: whether to measure it, which takes a process for every row.
-        loop_steps: of a real training, timed beside as many bare steps for `outside_share`; 0: not measured.
-    """
-
-    corpus: str | None = None
-    lengths: list[int] = field(default_factory=list)
-    phases: list[str] = field(default_factory=lambda: ["train", "decode-greedy", "decode-beam5"])
-    target_tokens: int = 2048
-    windows: int = 5
-    steps: int = 20
-    max_seconds: float | None = None
-    precisions: list[str] = field(default_factory=list)
-    threads: int = 1
-    device: str = "auto"
-    peak_memory: bool = True
-    loop_steps: int = 0
 
 
 def bench(
@@ -141,7 +99,7 @@ def bench(
     }
     given = {key: value for key, value in given.items() if value is not None}
     if against:
-        from lit_nmt.against import compare
+        from lit_nmt.benchmark.against import compare
 
         rounds = given.pop("windows", Settings.windows)
         given.pop("peak_memory", None)
@@ -163,17 +121,6 @@ def bench(
     for part in parts:
         fragments, settings = _of_study(part, given)
         _measure_into(part.bench_folder, fragments, settings, vocabulary_size)
-
-
-def _check(settings: Settings) -> None:
-    """Refuses what cannot be measured, in one line."""
-    check_measured(settings)
-    if settings.threads < 1:
-        raise UserError(f"threads: found {settings.threads}, expected 1 or more")
-    if not settings.lengths and not settings.corpus:
-        raise UserError("lengths: none found, expected some, or a corpus whose lengths to measure on")
-    if settings.device not in ("auto", "cpu", "cuda"):
-        raise UserError(f"device: found {settings.device!r}, expected auto, cpu or cuda")
 
 
 def _is_study(target: str) -> bool:
@@ -207,7 +154,7 @@ def _measure_into(
         settings: what to measure.
         vocabulary_size: where there is no corpus.
     """
-    _check(settings)
+    settings.check()
     prepared = PreparedCorpus.open(DATA / settings.corpus) if settings.corpus else None
     with machine_to_itself():
         others = cores_busy_with_others()
@@ -215,9 +162,9 @@ def _measure_into(
         if others > BUSY_CORES:
             warning = f"other processes kept {others:.1f} cores busy before the benchmark; figures may be too low"
             print(f"lit-nmt: {warning}", file=sys.stderr)
-        with FreshProcesses("lit_nmt.measuring") if settings.peak_memory else nullcontext() as fresh:
+        with FreshProcesses("lit_nmt.benchmark.measuring") if settings.peak_memory else nullcontext() as fresh:
             # imported here, beside the other process: torch takes seconds
-            from lit_nmt import measuring, operations
+            from lit_nmt.benchmark import measuring, operations
 
             size = prepared.vocabulary_size if prepared else vocabulary_size
             settings = measuring.with_device(settings)

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from checkout import ROOT
 
-from lit_nmt import against
+from lit_nmt.benchmark import against
+from lit_nmt.benchmark.bench import bench
 from lit_nmt.errors import UserError
-from lit_nmt.throughput import bench
 
 MODEL = {
     "model": {

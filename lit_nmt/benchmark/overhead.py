@@ -16,13 +16,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from lit_nmt.benchmark.timing import synchronise, time_window
+from lit_nmt.benchmark.workloads import Subject, TrainingStep, quiet_lightning
 from lit_nmt.callbacks import Record, SeedEachStep
 from lit_nmt.data.batching import Batch
 from lit_nmt.data.datamodule import TranslationData
 from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.fit import TRAINER_DEFAULTS
-from lit_nmt.timing import synchronise, time_window
-from lit_nmt.workloads import Subject, TrainingStep, quiet_lightning
 
 ROUNDS = 3
 """Windows of the loop and of the bare step, after one of each for warming up."""

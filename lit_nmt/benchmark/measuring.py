@@ -13,22 +13,17 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from lit_nmt.data.batching import Batch
-from lit_nmt.data.prepared import PreparedCorpus
-from lit_nmt.errors import UserError
-from lit_nmt.fit import commit, machine, peak_memory_bytes
-from lit_nmt.machine import FreshProcesses
-from lit_nmt.overhead import outside_share
-from lit_nmt.studies import DATA
-from lit_nmt.throughput import Settings
-from lit_nmt.timing import (
+from lit_nmt.benchmark.machine import FreshProcesses
+from lit_nmt.benchmark.overhead import outside_share
+from lit_nmt.benchmark.settings import Settings
+from lit_nmt.benchmark.timing import (
     Spread,
     alternate,
     fastest_product,
     time_product,
     time_window,
 )
-from lit_nmt.workloads import (
+from lit_nmt.benchmark.workloads import (
     Rig,
     Subject,
     Workload,
@@ -37,6 +32,11 @@ from lit_nmt.workloads import (
     by_size,
     padding_share,
 )
+from lit_nmt.data.batching import Batch
+from lit_nmt.data.prepared import PreparedCorpus
+from lit_nmt.errors import UserError
+from lit_nmt.fit import commit, machine, peak_memory_bytes
+from lit_nmt.studies import DATA
 
 WARMUP_CALLS = 2
 """Calls before the first that counts."""

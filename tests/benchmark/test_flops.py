@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from lit_nmt import flops
-from lit_nmt.flops import PairFlops, count_flops, decoding_flops, example_batch, training_flops
+from lit_nmt.benchmark import flops
+from lit_nmt.benchmark.flops import PairFlops, count_flops, decoding_flops, example_batch, training_flops
 from lit_nmt.models.attention_seq2seq import AttentionSeq2Seq
 from lit_nmt.models.feed_forward import FeedForward
 from lit_nmt.models.seq2seq import Seq2Seq

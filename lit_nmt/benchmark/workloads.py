@@ -16,12 +16,12 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from lit_nmt.benchmark.flops import PairFlops, decoding_flops, example_batch, training_flops
 from lit_nmt.data.batching import Batch, BatchPlan, collate
 from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.data.subwords import EOS
 from lit_nmt.decoding import Search, parse_decoding, search
 from lit_nmt.errors import UserError
-from lit_nmt.flops import PairFlops, decoding_flops, example_batch, training_flops
 from lit_nmt.models.translation import Step, TranslationModule
 
 CERTAIN = 1e4

@@ -15,20 +15,14 @@ import torch
 from filelock import Timeout
 from torch.utils.data import DataLoader
 
-from lit_nmt import measuring, throughput, timing, workloads
-from lit_nmt.data import batching
-from lit_nmt.data.batching import collate
-from lit_nmt.data.prepared import EncodedSplit, PreparedCorpus, Ragged
-from lit_nmt.data.subwords import EOS
-from lit_nmt.decoding import parse_decoding
-from lit_nmt.errors import UserError
-from lit_nmt.flops import example_batch
-from lit_nmt.machine import FreshProcesses, cores_busy_with_others, machine_to_itself
-from lit_nmt.overhead import PairedWindows, outside_share
-from lit_nmt.studies import load_study
-from lit_nmt.throughput import Settings, bench
-from lit_nmt.timing import Spread, alternate, fastest_product, time_window
-from lit_nmt.workloads import (
+from lit_nmt.benchmark import measuring, timing, workloads
+from lit_nmt.benchmark.bench import COLUMNS, bench
+from lit_nmt.benchmark.flops import example_batch
+from lit_nmt.benchmark.machine import FreshProcesses, cores_busy_with_others, machine_to_itself
+from lit_nmt.benchmark.overhead import PairedWindows, outside_share
+from lit_nmt.benchmark.settings import Settings
+from lit_nmt.benchmark.timing import Spread, alternate, fastest_product, time_window
+from lit_nmt.benchmark.workloads import (
     Decoding,
     Rig,
     Subject,
@@ -38,6 +32,13 @@ from lit_nmt.workloads import (
     forced_lengths,
     padding_share,
 )
+from lit_nmt.data import batching
+from lit_nmt.data.batching import collate
+from lit_nmt.data.prepared import EncodedSplit, PreparedCorpus, Ragged
+from lit_nmt.data.subwords import EOS
+from lit_nmt.decoding import parse_decoding
+from lit_nmt.errors import UserError
+from lit_nmt.studies import load_study
 
 CPU = torch.device("cpu")
 TINY = {
@@ -145,7 +146,7 @@ def test_cores_busy_with_others_is_a_number_of_cores() -> None:
 
 def test_fresh_processes_share_nothing_and_tell_of_their_death() -> None:
     # the modules are those of every other use: they are imported once for a whole test run
-    with FreshProcesses("lit_nmt.measuring") as fresh:
+    with FreshProcesses("lit_nmt.benchmark.measuring") as fresh:
         assert len({fresh.call(os.getpid), fresh.call(os.getpid), os.getpid()}) == 3
         with pytest.raises(BrokenExecutor):
             fresh.call(os._exit, 1)
@@ -286,7 +287,7 @@ def test_a_row_tells_tokens_per_second_of_the_median_window() -> None:
     measured = trial(0.0)
     measured.seconds = [0.5, 0.1, 0.2]
     row = measuring.row(measured, 4, Settings(threads=2), fastest=1e6, device="here")
-    assert list(row) == throughput.COLUMNS
+    assert list(row) == COLUMNS
     assert (row["tokens_per_second"], row["low"], row["high"]) == ("200.0", "80.0", "400.0")
     assert (row["sentences_per_second"], row["windows"], row["threads"]) == ("40.00", 3, 2)
     flops_per_second = row["flops_per_token"] * 200.0
@@ -373,7 +374,7 @@ def write_models(folder: Path) -> list[str]:
 
 def test_bench_writes_the_table_and_its_circumstances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(throughput, "machine_to_itself", lambda: machine_to_itself(tmp_path))
+    monkeypatch.setattr("lit_nmt.benchmark.bench.machine_to_itself", lambda: machine_to_itself(tmp_path))
     bench(
         write_models(tmp_path), lengths=[4], target_tokens=16, windows=2, steps=2, threads=1, device="cpu",
         phases=["train", "decode-beam2"], vocabulary_size=50,
@@ -382,7 +383,7 @@ def test_bench_writes_the_table_and_its_circumstances(tmp_path: Path, monkeypatc
     with open(folder / "throughput.csv", newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         rows = list(reader)
-    assert reader.fieldnames == throughput.COLUMNS
+    assert reader.fieldnames == COLUMNS
     assert {(row["model"], row["phase"]) for row in rows} == {
         (model, phase) for model in TINY for phase in ("train", "decode-beam2")
     }
@@ -414,8 +415,8 @@ def test_a_study_says_what_is_measured_and_options_overrule_it(monkeypatch: pyte
     def note(folder: Path, fragments: dict[str, dict], settings: Settings, vocabulary_size: int) -> None:
         asked[folder.name] = (fragments, settings)
 
-    monkeypatch.chdir(Path(__file__).parents[1])
-    monkeypatch.setattr(throughput, "_measure_into", note)
+    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.setattr("lit_nmt.benchmark.bench._measure_into", note)
     bench(["tiny"])
     study = load_study("tiny")
     fragments, settings = asked["tiny"]
