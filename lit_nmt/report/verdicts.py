@@ -39,7 +39,7 @@ def verdicts_section(view: View, others: Sequence[Section]) -> Section:
     parts = [(str(claim), rows) for claim, rows in claims.groupby("claim", sort=False)]
     groups = [
         Group(
-            [[Cell(words.sentence(str(row.part))), *verdict_cells(row)] for row in rows.itertuples()],
+            [[Cell(words.judged(row.part)), *verdict_cells(row)] for row in rows.itertuples()],
             titled(claim, rows),
             id=claim_id(claim),
         )
@@ -90,7 +90,7 @@ def _fold(view: View, claim: str, rows: pd.DataFrame, figures: list[Figure]) -> 
     found = []
     for row in rows.itertuples():
         numbers = f"{words.rounded(row.value)} ({_bounds(row.low, row.high)})"
-        found.append((words.sentence(str(row.part)), f"{row.verdict}: {row.statistic} {numbers}; {row.evidence}"))
+        found.append((words.judged(row.part), f"{row.verdict}: {row.statistic} {numbers}; {row.evidence}"))
     blocks: list[Any] = [Paragraph(stated)] if stated else []
     for figure in figures:
         panels = [panel for panel in figure.panels if re.fullmatch(SEEN_IN.get(claim, ""), panel.name)]

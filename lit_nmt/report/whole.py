@@ -79,4 +79,4 @@ def _studies_section(parts: list[dict[str, Any]]) -> Section:
 
 def _linked(part: dict[str, Any] | None, name: str, place: str, note: str) -> Cell:
     link = part["link"] + place if part and part["link"] else ""
-    return Cell(str(part["title"]) if part else name, note=words.sentence(note), link=link)
+    return Cell(str(part["title"]) if part else name, note=words.judged(note), link=link)

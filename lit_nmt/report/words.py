@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 NOTHING = "–"
 THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -91,3 +92,9 @@ def commit(name: str) -> str:
 def sentence(text: str) -> str:
     """The text with a capital first letter."""
     return text[:1].upper() + text[1:]
+
+
+def judged(part: object) -> str:
+    """What a verdict is about, as a sentence; of a processor's name only what tells it from others."""
+    short = re.sub(r"\((?:R|TM)\)|\b(?:CPU|Processor)\b|@", "", str(part))
+    return sentence(re.sub(r" +(?=[ ,])", "", short))

@@ -117,6 +117,8 @@ def test_words_that_the_reference_lacks_are_marked() -> None:
         (words.count(1, "run"), "one run"),
         (words.count(13, "run"), "13 runs"),
         (words.listing(["a", "b", "c"]), "a, b and c"),
+        (words.judged("time, Intel(R) Core(TM) i7 CPU @ 3.20GHz, alone"), "Time, Intel Core i7 3.20GHz, alone"),
+        (words.judged("training, Acme 64-Core Processor, alone"), "Training, Acme 64-Core, alone"),
     ],
 )
 def test_numbers_read_well(shown: str, expected: str) -> None:
