@@ -204,5 +204,7 @@ def test_a_training_gets_what_its_study_asks_for(jobs: dict[str, str], checkout:
     for words in ("NumNodes=1", "NumTasks=2", "TresPerNode=gres:gpu:2", "JobState=FAILED"):
         assert words in shown["gpus"]
     for block in shown.values():  # the executor adds what its own process takes
-        assert 1536 <= int(re.search(r"MinMemoryNode=(\d+)M", block)[1]) < 2048, block
+        found = re.search(r"MinMemoryNode=([0-9.]+)([MG])", block)
+        assert found, block
+        assert 1536 <= float(found[1]) * {"M": 1, "G": 1024}[found[2]] < 2048
     assert done.returncode == 1
