@@ -80,6 +80,9 @@ class SplitConfig:
         of: `holdout`: the split from which pairs are taken, and which loses them.
         bins: ranges `[low, high]` of source words. `holdout`: take equally many from each. Where text is made:
             make equally many of each; one that is named twice counts twice.
+        parts: `joined`: the splits whose sentences are joined.
+        most: `joined`: sentences of a pair at most; every number up to it comes equally often.
+        only: `joined`: keep the pairs of exactly so many sentences.
         sentences: `inline`: the text itself, each sentence in every language, as `{en: ..., de: ...}`.
         limit: Keep this many pairs of the split: those with the smallest digests, so 1,000 lie within 3,000.
     """
