@@ -70,10 +70,11 @@ def test_the_first_call_installs_with_pinned_versions_and_the_second_does_nothin
 
 
 def test_extras_are_installed_once_and_contain_the_plain_installation(machine: Machine) -> None:
-    assert "--editable .[dev]" in machine.install("dev")[2][0]
-    assert machine.install("dev")[2] == []
-    assert machine.install()[2] == []
     assert "--editable .[slurm]" in machine.install("slurm")[2][0]
+    assert machine.install("slurm")[2] == []
+    assert machine.install()[2] == []
+    assert "--editable .[dev]" in machine.install("dev")[2][0]
+    assert machine.install("kubernetes")[2] == [], "dev has them all"
 
 
 @pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt"])

@@ -313,7 +313,7 @@ def test_a_trained_checkpoint_is_loaded(
         assert [row["id"] for row in attended] == list(range(len(SENTENCES)))
         for line, row in zip(lines, attended, strict=True):
             assert " ".join(row["source"]).split() == line["source"].split()
-            assert " ".join(row["target"]) == line["hypothesis"]
+            assert " ".join(row["target"]).split() == line["hypothesis"].split()
             assert all(len(weights) == len(row["source"]) + 1 for weights in row["weights"])
             assert len(row["weights"]) == len(row["target"]) + 1
 
