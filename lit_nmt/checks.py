@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from lit_nmt.code import arguments
 from lit_nmt.configuration import build, describe, suggestion
 from lit_nmt.errors import UserError
 
@@ -138,6 +139,23 @@ def check_fragment(fragment: Mapping[str, Any], place: str, known: Sequence[str]
         value = fragment.get("data", {}).get(name, 1)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UserError(f"{place}data.{name}: found {describe(value)}, expected a whole number, 1 or more")
+
+
+def check_arguments(model: Mapping[str, Any], place: str) -> None:
+    """The names of a model's init_args, as far as the file of its class tells them.
+
+    Args:
+        model: `class_path` and, maybe, `init_args`.
+        place: where they stand, for messages.
+
+    Raises:
+        UserError: the class takes no argument of such a name.
+    """
+    known = arguments(model["class_path"])
+    for key in model.get("init_args") or {}:
+        if known is not None and key not in known:
+            name, others = model["class_path"].rpartition(".")[2], sorted(known - {"vocabulary_size"})
+            raise UserError(f"{place}: {name} takes no {key}{suggestion(str(key), others)}")
 
 
 def check_measured(measured: Bench | Settings, place: str = "") -> None:

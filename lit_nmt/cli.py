@@ -6,6 +6,7 @@ Nothing heavy is imported here, so `lit-nmt --help` answers at once; only verbs 
 from __future__ import annotations
 
 import argparse
+import difflib
 import errno
 import importlib
 import inspect
@@ -97,7 +98,9 @@ def _run(arguments: list[str]) -> int:
         print(f"lit-nmt {version('lit-nmt')}")
         return 0
     if verb not in VERBS:
-        raise UserError(f'no verb "{verb}"; known are {", ".join(VERBS)} (see lit-nmt --help)')
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        instead = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(VERBS)} (see lit-nmt --help)"
+        raise UserError(f'no verb "{verb}"; {instead}')
     module, _, name = VERBS[verb][0].partition(":")
     function = getattr(importlib.import_module(module), name)
     try:

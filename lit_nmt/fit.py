@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import resource
-import subprocess
 import sys
 import warnings
 from datetime import UTC, datetime
@@ -30,12 +29,14 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
 from lit_nmt.callbacks import Bar, Checkpoints, NotFiniteError, Record, SeedEachStep, ValidationBleu
+from lit_nmt.code import class_digest, commit
 from lit_nmt.configuration import read_yaml
 from lit_nmt.data.datamodule import TranslationData
 from lit_nmt.errors import UserError
 from lit_nmt.files import digest, read_record, replacing, write_json, write_text
 from lit_nmt.leader import LEADER, this_process
 from lit_nmt.models.translation import TranslationModule
+from lit_nmt.status import minutes
 
 NOT_IDENTITY = ("config", "threads", "seed_everything")
 """Keys of a configuration that do not enter a run's name: `threads` may differ on another machine."""
@@ -222,6 +223,7 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime, 
     trainer: Any = cli.trainer
     model: TranslationModule = cli.model
     data: TranslationData = cli.datamodule
+    model_digest = class_digest(config["model"]["class_path"])
     checkpoints = Checkpoints(folder / "checkpoints", config["average"])
     record = Record(folder / "metrics.csv")
     bars = [Bar()] if sys.stderr.isatty() else []
@@ -277,6 +279,7 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime, 
         "threads": config["threads"],
         **machine(trainer.strategy.root_device),
         "commit": code,
+        "model_digest": model_digest,
         "started": started.isoformat(timespec="seconds"),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -284,7 +287,7 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime, 
     if result["status"] == "failed":
         print(f"{folder}: failed, {result['stopped_by']}")
     else:
-        speed = f"{result['tokens_per_second']:,.0f} tokens/s for {result['train_seconds'] / 60:.1f} minutes"
+        speed = f"{result['tokens_per_second']:,.0f} tokens/s for {minutes(result['train_seconds'])}"
         print(f"{folder}: {speed}, scored weights: {scored}")
 
 
@@ -333,13 +336,3 @@ def machine(device: torch.device) -> dict[str, Any]:
         "hardware": {"cpu": cpu, "cores": os.cpu_count(), "memory_bytes": memory, "gpu": gpu},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
     }
-
-
-def commit() -> str:
-    """The commit of the code that runs, with "+" where files differ from it; empty outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        asked = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        return subprocess.run(asked, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""

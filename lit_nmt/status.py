@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from lit_nmt.code import class_digest, class_file, commit
 from lit_nmt.devices import gpus
 from lit_nmt.errors import UserError
 from lit_nmt.studies import DATA, RUNS, PlannedRun, Study, load_study
@@ -37,6 +37,7 @@ class RunStatus:
         validation_bleu: The best so far.
         seconds: Spent on training so far.
         commit: The code's, of a run that has ended.
+        model_digest: Of the file of the model's class, then.
         reason: Why it ended, for `failed`.
     """
 
@@ -46,6 +47,7 @@ class RunStatus:
     validation_bleu: float | None = None
     seconds: float = 0.0
     commit: str | None = None
+    model_digest: str = ""
     reason: str = ""
 
 
@@ -88,10 +90,14 @@ def summary(study: Study) -> str:
     missing = [name for name, config in study.corpus_configs.items() if not is_prepared(name, config.digest())]
     if missing:
         lines.append(f"  corpora to prepare: {', '.join(missing)}")
-    current = _commit()
+    current = commit()
     others = sorted({state.commit for state in states if state.commit and state.commit != current})
     if current and others:
         lines.append(f"  made by other code than {current}: runs of commit {', '.join(others)}")
+    for run, state in zip(study.runs, states, strict=True):
+        class_path = run.config["model"]["class_path"]
+        if state.model_digest not in ("", class_digest(class_path)):
+            lines.append(f"  {class_file(class_path)} has changed since: rm -r {run.folder} trains that run again")
     counts = {name: sum(state.state == name for state in states) for name in ("finished", "failed")}
     left = len(states) - sum(counts.values())
     done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none done"
@@ -116,6 +122,7 @@ def read_status(run: PlannedRun) -> RunStatus:
             validation_bleu=ended.get("best_validation_bleu"),
             seconds=_wall_seconds(ended),
             commit=ended.get("commit"),
+            model_digest=str(ended.get("model_digest") or ""),
             reason=str(ended.get("stopped_by") or ""),
         )
     metrics = run.folder / "metrics.csv"
@@ -244,13 +251,3 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(file))
     except OSError:
         return []
-
-
-def _commit() -> str | None:
-    """The commit of the code in use, shortened as runs record it; None outside a git checkout."""
-    command = ["git", "rev-parse", "--short=12", "HEAD"]
-    try:
-        called = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return called.stdout.strip()

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
-from lit_nmt.checks import FRAGMENT, check_fragment, check_study
+from lit_nmt.checks import FRAGMENT, check_arguments, check_fragment, check_study
 from lit_nmt.configuration import StrictDumper, build, describe, merge, read_yaml, suggestion
 from lit_nmt.data.corpora import CorpusConfig, load_corpus_config
 from lit_nmt.errors import UserError
@@ -371,6 +371,7 @@ class Study:
                     f"{self.path}: trainer.{key} of {model}: found {describe(found)}, expected 1 or more; a run is "
                     "given so many, and sees no others"
                 )
+        check_arguments(config["model"], f"{self.path}: models.{model}")
         identity = merge(config, {})
         identity["data"]["corpus"] = corpus_config.digest()
         folder = RUNS / corpus / f"{model}-{digest(identity)}" / f"seed{seed}"
@@ -415,7 +416,7 @@ def read_model(name: str, asked_by: Path | str = "") -> dict[str, Any]:
     if not path.is_file():
         known = sorted(entry.stem for entry in MODELS.glob("*.yaml"))
         place = f"{asked_by}: " if asked_by else ""
-        raise UserError(f'{place}no model "{name}" ({path} does not exist){suggestion(name, known)}')
+        raise UserError(f'{place}no model "{name}" ({path} does not exist){_instead(name, known)}')
     fragment = read_yaml(path)
     model = fragment.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
@@ -454,5 +455,12 @@ def _find(name: str) -> Path:
         return path
     path = STUDIES / f"{name}.yaml"
     if not path.is_file():
-        raise UserError(f'no study "{name}" ({path} does not exist){suggestion(name, known_studies())}')
+        raise UserError(f'no study "{name}" ({path} does not exist){_instead(name, known_studies())}')
     return path
+
+
+def _instead(name: str, known: list[str]) -> str:
+    """The end of an error message: what a name that is none of `known` may have meant."""
+    if Path(f"{name}.yaml").is_file():
+        return f'; one of your own goes by its path: did you mean "{name}.yaml"?'
+    return suggestion(name, known) if known else "; there is no folder experiments here: call this in a checkout"

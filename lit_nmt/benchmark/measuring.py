@@ -32,10 +32,11 @@ from lit_nmt.benchmark.workloads import (
     by_size,
     padding_share,
 )
+from lit_nmt.code import commit
 from lit_nmt.data.batching import Batch
 from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.errors import UserError
-from lit_nmt.fit import commit, machine, peak_memory_bytes
+from lit_nmt.fit import machine, peak_memory_bytes
 from lit_nmt.studies import DATA
 
 WARMUP_CALLS = 2

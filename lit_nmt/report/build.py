@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from lit_nmt.claims import criterion_commit, judge
+from lit_nmt.code import parsed
 from lit_nmt.configuration import build
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import comparison_table, score_table
@@ -42,6 +42,7 @@ SHAREABLE = "shareable"
 MEASURED = ("throughput.csv", "environment.json", "operations.csv", "gradients.parquet")
 """What `lit-nmt bench` and `lit-nmt probe` write."""
 COPIED = ("study.json", "provenance.json", "sentences.parquet", "runs.csv", "curves.csv", *MEASURED)
+_UNPRINTABLE = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127), "\N{REPLACEMENT CHARACTER}")
 EXTRA = ("name", "planned", "corpus_details", "model_details", "criterion_commit")
 """Keys of study.json that no study YAML has."""
 
@@ -147,20 +148,13 @@ def restore_study(content: dict[str, Any], place: Path) -> Study:
 
 def describe_model(class_path: str) -> dict[str, str]:
     """A model class's `title` and `paper`, read from its source, since importing it would import torch."""
-    module, _, name = class_path.rpartition(".")
     found = {"class_path": class_path}
-    try:
-        spec = importlib.util.find_spec(module)
-        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8")) if spec and spec.origin else ast.Module([], [])
-    except (ImportError, OSError, SyntaxError, ValueError):
-        return found
-    for node in tree.body:
-        for line in node.body if isinstance(node, ast.ClassDef) and node.name == name else []:
-            targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
-            target = targets[0]
-            value = getattr(line, "value", None)
-            if isinstance(target, ast.Name) and target.id in ("title", "paper") and isinstance(value, ast.Constant):
-                found[target.id] = str(value.value)
+    file_and_class = parsed(class_path)
+    for line in file_and_class[1].body if file_and_class else []:
+        target = line.targets[0] if isinstance(line, ast.Assign) else getattr(line, "target", None)
+        value = getattr(line, "value", None)
+        if isinstance(target, ast.Name) and target.id in ("title", "paper") and isinstance(value, ast.Constant):
+            found[target.id] = str(value.value)
     return found
 
 
@@ -225,8 +219,9 @@ def _draw(content: Report, destination: Path) -> None:
     for path in sorted(figures.glob("*")):
         if path.name not in drawn and path.suffix in (".svg", ".png"):
             path.unlink()
-    write_text(destination / "report.md", render_markdown(content))
-    write_text(destination / "index.html", render_html(content))
+    # a bad translation may hold characters that no page can
+    write_text(destination / "report.md", render_markdown(content).translate(_UNPRINTABLE))
+    write_text(destination / "index.html", render_html(content).translate(_UNPRINTABLE))
     print(f"{destination / 'index.html'}")
 
 

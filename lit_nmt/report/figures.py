@@ -97,6 +97,7 @@ def draw_bins(
             low, high = axes.get_ylim()
             # So that noise does not fill the panel.
             axes.set_ylim(min(low, 0.95 * reference), max(high, 1.05 * reference))
+        _a_whole_point(axes)
         axes.set_xlim(-0.4, len(bins) - 0.6)
         axes.xaxis.set_major_locator(FixedLocator(list(range(len(bins)))))
         axes.xaxis.set_major_formatter(FixedFormatter([name.replace("-", "–") for name in bins]))
@@ -106,6 +107,12 @@ def draw_bins(
             _below(axes, line, text, axes.get_xlim()[1], 7)
 
     return _panel(name, title, unit, paint, [*(styles[m].label for m in drawn), "source words"], rows=len(drawn))
+
+
+def _a_whole_point(axes: Axes) -> None:
+    """Draws scores that are all next to nothing from 0 to 1, lest noise fill the panel."""
+    if axes.get_ylim()[1] < 1:
+        axes.set_ylim(0, 1)
 
 
 def draw_curves(
@@ -142,6 +149,7 @@ def draw_curves(
                     zorder=3,
                 )
                 labels.add(mean, style)
+        _a_whole_point(axes)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         _below(axes, 1, axis)

@@ -37,8 +37,8 @@ def sources_section(view: View) -> Section:
         blocks.append(Fold("The study as it was written down", [Code(_yaml(written))]))
     blocks.append(
         Paragraph(
-            "The tables behind this page lie beside it in results/; "
-            f"`lit-nmt report {results.study.get('name', 'STUDY')} --from results` draws it again, byte for byte."
+            "The tables behind this page lie beside it in results/; with the path of that folder, "
+            f"`lit-nmt report {results.study.get('name', 'STUDY')} --from FOLDER` draws it again, byte for byte."
         )
     )
     return Section("sources", "Where the numbers come from", blocks)
@@ -83,7 +83,8 @@ def _run(view: View, key: tuple[str, str, str], row: dict[str, Any], origin: dic
     command = origin.get("command")
     if command:
         commit = words.commit(str(row.get("commit") or origin.get("commit") or ""))
-        where = f"in a checkout of `{commit}` " if commit != words.NOTHING else ""
+        changed = ", with the changes to it that were not committed, " if commit.endswith("+") else " "
+        where = f"in a checkout of `{commit.rstrip('+')}`{changed}" if commit != words.NOTHING else ""
         study = view.results.study.get("name", "STUDY")
         blocks += [
             Paragraph(f"To repeat it, {where}where `./run_all.sh {study}` has begun (that alone repeats the study):"),

@@ -252,6 +252,9 @@ def _ranking_in_words(view: View, corpus: str) -> list[str]:
     cased = "" if view.case == "mixed" else "lower-cased "
     where = f"{spoken_test_set(view.primary_set(corpus))}, {spoken_decoding(view.decodings[0])}"
     first = ranking.iloc[0]
+    if first["bleu"] < 1:
+        scores = [f"{view.label(row['model'])} {words.number(row['bleu'])}" for _, row in ranking.iterrows()]
+        return [f"On {corpus} ({where}), no model has learned to translate: {words.listing(scores)} {cased}BLEU."]
     text = f"On {corpus} ({where}), {view.label(first['model'])} reaches {words.number(first['bleu'])} {cased}BLEU"
     if len(ranking) > 1:
         text = text.replace(" reaches ", " translates best, at ")
@@ -268,7 +271,7 @@ def _ranking_in_words(view: View, corpus: str) -> list[str]:
             ahead = row.low > 0 if row.model_a == first["model"] else row.high < 0
             bounds = sorted((row.low, row.high) if row.model_a == first["model"] else (-row.low, -row.high))
             lead = f"its lead over {view.label(second['model'])}, {words.number(abs(row.difference))} BLEU"
-            verb = "is more than chance explains" if ahead else "may be chance"
+            verb = "is more than the choice of sentences explains" if ahead else "may be chance"
             sentences.append(words.sentence(f"{lead} (95 % interval {words.interval(*bounds)}), {verb}."))
     return sentences
 

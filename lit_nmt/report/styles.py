@@ -21,9 +21,9 @@ SERIES = [
     ("#007a5a", "#45cfa1"),  # bluish green
     ("#96488f", "#e0a0da"),  # reddish purple
     ("#866800", "#dfc04e"),  # ochre
-    ("#3d6f8e", "#8fd3e8"),  # sky
     ("#7b4b2a", "#d2a47e"),  # brown
     ("#565c64", "#b5bbc2"),  # grey
+    ("#3d6f8e", "#8fd3e8"),  # sky
 ]
 ARCHITECTURES = {"Transformer": 0, "AttentionSeq2Seq": 1, "Seq2Seq": 2, "ConvS2S": 3, "FeedForward": 4}
 LINES: list[tuple[str | tuple[int, tuple[float, ...]], str]] = [
