@@ -90,7 +90,7 @@ class Search:
         if self.n_best > self.beam_size:
             raise UserError(
                 f"n_best: {self.n_best} found, at most beam_size expected, which is {self.beam_size}: "
-                "ask for fewer or widen the beam"
+                "ask for fewer, or for a wider beam as --decodings beam5"
             )
 
     def caps(self, source_lengths: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ def parse_decoding(name: str) -> Search:
         return Search()
     if match := re.fullmatch(r"beam([1-9][0-9]*)", name):
         return Search(beam_size=int(match[1]))
-    raise UserError(f"decoding {name!r}: expected greedy, or beam and its size as in beam5")
+    raise UserError(f"decoding {name!r}: expected greedy, or beam and its size, 1 or more, as in beam5")
 
 
 @torch.inference_mode()

@@ -56,14 +56,14 @@ def _devices() -> Iterator[str]:
     yield f"processor   {known['cpu']}, {cores()} cores to use, {memory:,.0f} GiB; OMP_NUM_THREADS {threads}"
     devices = [torch.device("cpu"), *(torch.device("cuda", index) for index in range(torch.cuda.device_count()))]
     if len(devices) == 1:
-        yield "GPU         none that torch sees; studies for CPUs are `quick`, `tiny` and `multi30k`"
+        yield "GPU         none that torch sees; every study that ships is made for CPUs, `quick` the first"
     for device in devices:
         name = "processor" if device.type == "cpu" else f"GPU {device.index}, {torch.cuda.get_device_name(device)}"
         best: dict[str, float] = {}
         for product in fastest_product(device):
             best.setdefault(product.precision, product.flops_per_second / 1e9)
         said = ", ".join(f"{precision} {speed:,.0f}" for precision, speed in best.items())
-        yield f"products    {name}: {said} GFLOP/s"
+        yield f"speed       {name}, matrix products: {said} GFLOP/s"
         # fit lets a GPU use TF32 in 32-true
         if best.get("bfloat16", 0) > GAIN * max(best["float32"], best.get("tf32", 0)):
             yield "precision   bf16-mixed pays here: --trainer.precision bf16-mixed, or the same in a study's fit"

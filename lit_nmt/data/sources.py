@@ -42,7 +42,7 @@ def locate(config: CorpusConfig, name: str, progress: bool = True) -> ParallelTe
         return ParallelFiles([files])
     if split.kind == "files":
         raise UserError(_missing(config, name))
-    instead = f"or put {_wanted(config, name)} into a folder and set {MIRROR} to it"
+    instead = f"try again, or put {_wanted(config, name)} into a folder and set {MIRROR} to it"
     if split.kind == "mtdata":
         arguments = config.source, config.target, instead, progress
         return ParallelFiles([catalogues.fetch_mtdata(entry, *arguments) for entry in split.identifiers])
