@@ -414,9 +414,8 @@ def read_model(name: str, asked_by: Path | str = "") -> dict[str, Any]:
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else MODELS / f"{name}.yaml"
     if not path.is_file():
-        known = sorted(entry.stem for entry in MODELS.glob("*.yaml"))
         place = f"{asked_by}: " if asked_by else ""
-        raise UserError(f'{place}no model "{name}" ({path} does not exist){_instead(name, known)}')
+        raise UserError(f'{place}no model "{name}" ({path} does not exist){_instead(name, MODELS)}')
     fragment = read_yaml(path)
     model = fragment.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
@@ -455,12 +454,14 @@ def _find(name: str) -> Path:
         return path
     path = STUDIES / f"{name}.yaml"
     if not path.is_file():
-        raise UserError(f'no study "{name}" ({path} does not exist){_instead(name, known_studies())}')
+        raise UserError(f'no study "{name}" ({path} does not exist){_instead(name, STUDIES)}')
     return path
 
 
-def _instead(name: str, known: list[str]) -> str:
-    """The end of an error message: what a name that is none of `known` may have meant."""
+def _instead(name: str, folder: Path) -> str:
+    """The end of an error message: what a name may have meant that is not the one of a YAML in the folder."""
     if Path(f"{name}.yaml").is_file():
         return f'; one of your own goes by its path: did you mean "{name}.yaml"?'
-    return suggestion(name, known) if known else "; there is no folder experiments here: call this in a checkout"
+    if not folder.is_dir():
+        return f"; there is no folder {folder} here: call this in a checkout"
+    return suggestion(name, sorted(path.stem for path in folder.glob("*.yaml") if path.is_file()))

@@ -187,7 +187,8 @@ def checkpoint(content: Any, name: str = "best") -> Spoil:
 
 def model(path: str, name: str, lines: str) -> Spoil:
     """A module of the user's own, and a YAML that names its class."""
-    return both(write(f"{name}.py", lines), edit(path, "model/class_path", f"{name}.Mine"))
+    named = edit(path, "model/class_path", f"{name}.Mine")
+    return both(write(f"{name}.py", lines), named, edit(path, "model/init_args", {}))
 
 
 class RunsCode:
@@ -411,8 +412,8 @@ TABLE = [
     Bad("a class that lacks encode, trained", model("fit.yaml", "lacking_too", MODULE), FIT, "lacking_too.Mine",
         "is abstract", "--help"),
     Bad("a model without a title", model(MODEL, "untitled", UNTITLED), CHECK, "plain", "no title", "add `title"),
-    Bad("an argument nobody takes", edit(MODEL, "model/init_args/dimm", 3), CHECK, "Transformer", "'dimm'",
-        "init_args: dim=8"),
+    Bad("an argument nobody takes", edit(MODEL, "model/init_args/dimm", 3), CHECK, "plain", "takes no dimm",
+        'did you mean "dim"?'),
     Bad("heads that do not divide", edit(MODEL, "model/init_args/heads", 3), CHECK, "heads: 3", "found",
         "a divisor of dim (8)"),
     Bad("a negative size", edit(MODEL, "model/init_args/dim", -8), CHECK, "dim: -8", "found", "at least 1 expected"),
@@ -580,7 +581,7 @@ TABLE = [
     Bad("a study that may not be read", lambda: Path(STUDY).chmod(0), STATUS, STUDY, "permission denied",
         "a file that you may read"),
     # ------------------------------------------------------------------------------------------------ the command
-    Bad("a verb nobody knows", nothing, "trnslate", 'no verb "trnslate"', "known are", "--help"),
+    Bad("a verb nobody knows", nothing, "trnslate", 'no verb "trnslate"', "did you mean", '"translate"?'),
     Bad("a study nobody knows", nothing, "status trail", 'no study "trail"', "does not exist",
         'did you mean "trial"?'),
     Bad("nothing to prepare", nothing, "prepare", "name", "required", "lit-nmt prepare --help"),

@@ -250,6 +250,7 @@ def test_status_follows_a_run_to_its_end(
         "best_validation_bleu": 3.25,
         "threads": 1,
         "commit": "0123456789ab",
+        "model_digest": "0123456789abcdef",
         "started": "2026-01-01T10:00:00+00:00",
         "finished": "2026-01-01T10:00:40+00:00",
     }
@@ -263,6 +264,7 @@ def test_status_follows_a_run_to_its_end(
     shown = capsys.readouterr().out
     assert "2 runs: 1 finished, 1 failed, 0 to train" in shown
     assert "loss is NaN at step 7" in shown
+    assert f"models/attention_seq2seq.py has changed since: rm -r {first.folder} trains that run again" in shown
     assert "made by other code" in shown or not (ROOT / ".git").exists()
     status.status("tiny", run=first.folder)
     assert capsys.readouterr().out.count("\n") == 1
