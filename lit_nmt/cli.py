@@ -124,6 +124,7 @@ def _overview() -> str:
             *lines,
             "",
             "lit-nmt VERB --help tells a verb's options; ./run_all.sh [STUDY] runs them all in order.",
+            "Exit status: 0 when done, 2 after a mistake, which one line tells, 130 when stopped by Ctrl-C.",
         ]
     )
 

@@ -46,6 +46,15 @@ def test_every_command_works(tiny_study: Checkout) -> None:
     assert (tiny_study.folder / "runs/mine/translations/test.greedy.jsonl").is_file()
 
 
+def test_results_are_read_as_it_says(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(ROOT)
+    (block,) = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    names: dict[str, object] = {}
+    exec(block, names)
+    assert len(names["scores"]) > 10
+    assert "constant-time" in capsys.readouterr().out
+
+
 def test_what_is_looked_for_is_there() -> None:
     told = " ".join(commands())
     for command in ("./run_all.sh", "lit-nmt fit", "lit-nmt translate", "lit-nmt report", "tests/run.sh"):
