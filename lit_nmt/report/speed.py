@@ -66,7 +66,7 @@ def spoken_phase(phase: str) -> str:
 def spoken_setting(rows: pd.DataFrame) -> str:
     """Device, threads and precision of rows that share them."""
     row = rows.iloc[0]
-    parts = [str(row["device"] or "device not recorded")]
+    parts = [words.device(row["device"] or "device not recorded")]
     if math.isfinite(row["threads"]):
         parts.append(words.count(int(row["threads"]), "thread"))
     return ", ".join([*parts, str(row["precision"] or "precision not recorded")])

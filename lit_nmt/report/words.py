@@ -94,7 +94,12 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def device(name: object) -> str:
+    """Of a processor's name only what tells it from others."""
+    short = re.sub(r"\((?:R|TM)\)|\b(?:CPU|Processor)\b|@", "", str(name))
+    return re.sub(r" +(?=[ ,]|$)", "", short)
+
+
 def judged(part: object) -> str:
-    """What a verdict is about, as a sentence; of a processor's name only what tells it from others."""
-    short = re.sub(r"\((?:R|TM)\)|\b(?:CPU|Processor)\b|@", "", str(part))
-    return sentence(re.sub(r" +(?=[ ,])", "", short))
+    """What a verdict is about, as a sentence."""
+    return sentence(device(part))
