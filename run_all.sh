@@ -25,10 +25,16 @@ done
 study="${study:-full}"
 # A path is meant from where the user stands.
 case "$study" in *.yaml|*.yml) [ -f "$study" ] || { [ -f "$from/$study" ] && study="$from/$study"; } ;; esac
-[ -d "experiments/profiles/$profile" ] && profile="experiments/profiles/$profile"
+if [ -d "experiments/profiles/$profile" ]; then profile="experiments/profiles/$profile"
+elif [ -d "$from/$profile" ]; then profile="$from/$profile"; fi
 [ -d "$profile" ] || fail "no profile \"$profile\"; known are $(cd experiments/profiles && ls -d */ | tr -d '/' | paste -sd' ')"
 
-case "${profile##*/}" in slurm|kubernetes) ./install.sh "${profile##*/}" ;; *) ./install.sh ;; esac
+executor="$(sed -n 's/^executor: *//p' "$profile"/config*.yaml 2>/dev/null | head -n 1)"
+case "$executor" in
+    slurm) ./install.sh slurm ;;
+    cluster-generic) ./install.sh kubernetes ;;
+    *) ./install.sh ;;
+esac
 export PATH="$PWD/.venv/bin:$PATH" PYTHONUNBUFFERED=1 MPLBACKEND=Agg
 
 # What is started here ends with this shell, however that ends.
@@ -39,7 +45,7 @@ lit-nmt status "$study"
 
 workflow=(python -m snakemake --snakefile experiments/Snakefile --profile "$profile")
 # Here no more jobs side by side than there are GPUs for; elsewhere that is the executor's to see to.
-grep -qs '^executor:' "$profile"/config*.yaml || workflow+=(--resources "gpu=$(python -m lit_nmt.devices)")
+[ -n "$executor" ] || workflow+=(--resources "gpu=$(python -m lit_nmt.devices)")
 workflow+=(--config "study=$study")
 if [ -n "$dry_run" ]; then
     plan="$("${workflow[@]}" dry_run=yes --dry-run --quiet host rules reason 2>&1)" || { echo "$plan" >&2; exit 1; }

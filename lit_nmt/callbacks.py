@@ -92,8 +92,11 @@ class ValidationBleu(Callback):
         found = search(pl_module, batch.source, batch.source_lengths, Search())
         hypotheses = corpus.subwords.decode([best[0].tokens for best in found])
         references = corpus.text("validation")[1]
-        self.metric.to(pl_module.device)
         self.metric.update(hypotheses, [references[row] for row in rows.tolist()])
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Counts on the device, where ranks add up their counts, also of a rank for which there is no sentence."""
+        self.metric.to(pl_module.device)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Logs the score."""

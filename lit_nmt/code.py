@@ -33,7 +33,7 @@ def class_file(class_path: str) -> Path | None:
     """The file in which a class should stand, None where its module is not found."""
     try:
         spec = importlib.util.find_spec(class_path.rpartition(".")[0])
-    except (ImportError, ValueError, AttributeError):
+    except Exception:  # whatever the package's own code raises: it is told where the class is imported
         return None
     path = Path(spec.origin) if spec and spec.origin else None
     return Path(os.path.relpath(path)) if path and path.suffix == ".py" and path.is_file() else None
@@ -80,7 +80,9 @@ def arguments(class_path: str) -> frozenset[str] | None:
     }
     for base in node.bases:
         if not isinstance(base, ast.Name):
-            continue  # as pl.LightningModule, or a generic one
+            if ast.unparse(base) in ("pl.LightningModule", "nn.Module"):
+                continue
+            return None
         inherited = arguments(places.get(base.id, f"{class_path.rpartition('.')[0]}.{base.id}"))
         if inherited is None and base.id != "ABC":
             return None

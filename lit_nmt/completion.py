@@ -18,6 +18,7 @@ _NAMES = {
     ("score", "study"): "studies",
     ("bench", "targets"): "studies",
     ("report", "study"): "studies",
+    ("probe", "study"): "studies",
     ("status", "study"): "studies",
 }
 """The folder of `experiments` whose YAMLs a positional argument of a verb names."""

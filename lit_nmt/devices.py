@@ -14,26 +14,38 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from lit_nmt.errors import UserError
+from lit_nmt.leader import follow
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """What names the GPUs that a process sees."""
+
+_NONE = ("", "-1", "NoDevFiles")
+"""Names after which CUDA sees no more GPUs."""
 
 _SECONDS = 0.5
 """Between two looks at which GPUs are free."""
 
 
+@cache
 def gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them; none where nvidia-smi finds none."""
-    if VISIBLE in os.environ:
-        return [name for name in os.environ[VISIBLE].split(",") if name]
+    """The GPUs that this process may use, by their UUIDs; none where nvidia-smi finds none.
+
+    By what CUDA_VISIBLE_DEVICES says where it is set, whose numbers mean different GPUs to different processes.
+    """
     try:
         asked = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+        here = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
     except (OSError, subprocess.CalledProcessError):
-        return []
+        here = []
+    if VISIBLE not in os.environ:
+        return here
+    names = [name.strip() for name in os.environ[VISIBLE].split(",")]
+    names = names[: next((i for i, name in enumerate(names) if name in _NONE), None)]
+    return [here[int(name)] if name.isdigit() and int(name) < len(here) else name for name in names]
 
 
 def lease(count: int) -> list[str]:
@@ -68,8 +80,12 @@ def _lock(name: str) -> int | None:
     """The open and locked file of a GPU; None while another process has it."""
     path = Path(tempfile.gettempdir()) / f"lit-nmt-gpu-{name.replace('/', '-')}.lock"
     if not path.exists():  # a file of another user's in a shared folder may be opened, not created
-        path.touch(mode=0o644)
-    lock = os.open(path, os.O_RDONLY)
+        path.touch()
+        path.chmod(0o644)  # whatever the user's mask
+    try:
+        lock = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        raise UserError(f"{path}: another user's, and not readable; ask for `chmod a+r` on it") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -86,6 +102,7 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments:
         print(len(gpus()))
         return 0
+    follow()
     count, *command = arguments
     try:
         if count == "0" or gpus():

@@ -85,7 +85,7 @@ def main(name: str) -> None:
                 console.print(line, soft_wrap=True)
                 console.file.flush()
 
-        looked = 0.0
+        look_again = 0.0
         while True:
             try:
                 message = messages.get(timeout=SECONDS)
@@ -95,18 +95,21 @@ def main(name: str) -> None:
                 return
             if message:
                 tell(message)
-            if time.monotonic() - looked >= SECONDS:
+            started = time.monotonic()
+            if started >= look_again:
                 lines, further = progress.look()
                 for line in further:
                     tell(f"{time.strftime('%H:%M:%S')}  training   {line}", shown=not console.is_terminal)
                 live.update(Text("\n".join(lines)), refresh=console.is_terminal)
-                looked = time.monotonic()
+                # of a thousand runs a look takes seconds: it shall not take from their processor
+                look_again = time.monotonic() + max(SECONDS, 50 * (time.monotonic() - started))
 
 
 def _read(messages: queue.Queue[str | None]) -> None:
     """Puts what is worth telling into the queue, and None at the end."""
     stopping = False
-    for line in iter(sys.stdin.readline, ""):
+    for raw in iter(sys.stdin.buffer.readline, b""):
+        line = raw.decode("utf-8", "replace")
         stopping = stopping or line.startswith(_STOPPING)
         if not stopping and not _CHATTER.match(line):
             messages.put(line.rstrip("\n"))

@@ -96,7 +96,7 @@ def summary(study: Study) -> str:
         lines.append(f"  made by other code than {current}: runs of commit {', '.join(others)}")
     for run, state in zip(study.runs, states, strict=True):
         class_path = run.config["model"]["class_path"]
-        if state.model_digest not in ("", class_digest(class_path)):
+        if class_digest(class_path) and state.model_digest not in ("", class_digest(class_path)):
             lines.append(f"  {class_file(class_path)} has changed since: rm -r {run.folder} trains that run again")
     counts = {name: sum(state.state == name for state in states) for name in ("finished", "failed")}
     left = len(states) - sum(counts.values())
@@ -130,7 +130,7 @@ def read_status(run: PlannedRun) -> RunStatus:
     if not rows:
         return RunStatus("waiting")
     silent = time.time() - metrics.stat().st_mtime > _SILENCE
-    column = lambda name: [float(row[name]) for row in rows if row.get(name)]
+    column = lambda name: [value for row in rows if (value := _number(row.get(name))) is not None]
     tokens, seconds = column("target_tokens"), column("train_seconds")
     return RunStatus(
         "interrupted" if silent else "training",
@@ -235,6 +235,13 @@ def _wall_seconds(ended: dict[str, Any]) -> float:
 def is_prepared(name: str, digest: str) -> bool:
     """Whether the corpus of this name was prepared whole, with the configuration of this digest."""
     return (_read_json(DATA / name / "manifest.json") or {}).get("digest") == digest
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text or "")
+    except ValueError:  # nothing there, or a line that is being written
+        return None
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

@@ -82,8 +82,10 @@ def test_a_killed_command_gives_back_what_it_had(tmp_path: Path) -> None:
 def test_what_a_command_may_see(tmp_path: Path) -> None:
     machine = Machine(tmp_path, "GPU-a", "GPU-b")
     assert machine.seen(0) == ""
-    assert machine.seen(1, CUDA_VISIBLE_DEVICES="1") == "1"
+    assert machine.seen(1, CUDA_VISIBLE_DEVICES="1") == "GPU-b", "the same lock by number and by name"
+    assert machine.seen(1, CUDA_VISIBLE_DEVICES="GPU-b,-1,GPU-a") == "GPU-b"
     assert machine.seen(1, CUDA_VISIBLE_DEVICES="") == ""
+    assert machine.seen(1, CUDA_VISIBLE_DEVICES="-1") == "-1"
     (tmp_path / "without").mkdir()
     assert Machine(tmp_path / "without").seen(2) == "all"
 

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from lit_nmt.errors import UserError
 from lit_nmt.files import write_text
+from lit_nmt.leader import LEADER, this_process
 from lit_nmt.studies import DATA, RUNS
 
 WHAT = ["model", "phase", "corpus", "source_length", "precision", "threads", "device"]
@@ -103,6 +104,8 @@ def _worktree(code: Path, commit: str, folder: Path) -> Iterator[Path]:
     """A checkout of another revision, gone afterwards."""
     _git(code, "worktree", "prune")  # of one that was killed
     _git(code, "worktree", "add", "--detach", str(folder), commit)
+    if not folder.is_dir():
+        raise UserError(f"--against: {commit} could not be checked out from {code}; is its .git writable?")
     try:
         yield folder
     finally:
@@ -120,10 +123,9 @@ def _side(folder: Path, code: Path, settings: Path) -> tuple[Path, Path]:
 def _measure(folder: Path, code: Path, words: Sequence[str]) -> Speeds:
     """Tokens a second of everything that a side measures."""
     path = os.pathsep.join([str(code), str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-m", "lit_nmt.cli", "bench", *words],
-        cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": path, LEADER: this_process()}
+    command = [sys.executable, "-m", "lit_nmt.cli", "bench", *words]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["it ended without a word"]
         raise UserError(f"--against: the code in {code} cannot be measured: {said[-1]}")

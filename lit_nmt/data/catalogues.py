@@ -129,6 +129,8 @@ def fetch_sacrebleu(test_set: str, source: str, target: str, instead: str) -> tu
 @contextmanager
 def _archives_kept_inside() -> Iterator[None]:
     """Lets no tar archive write outside the folder that it is unpacked into, nor make links that lead there."""
+    if not hasattr(tarfile, "data_filter"):
+        raise UserError("archives are unpacked safely by Python 3.11.4 or later; this one is older: update it")
     before = vars(tarfile.TarFile)["extraction_filter"]
     tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
     try:
