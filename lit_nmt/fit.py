@@ -119,8 +119,10 @@ def main(args: ArgsType = None) -> None:
             train(cli, config, folder, started, code)
         return
     lock = filelock.FileLock(folder / ".lock")
+    # a cluster's job of an earlier call may still train here, and this one finds it finished
+    on_cluster = any(name in os.environ for name in ("SLURM_JOB_ID", "KUBERNETES_SERVICE_HOST"))
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if on_cluster else 0)
     except filelock.Timeout:
         raise UserError(f"{folder}: another process is training here; wait for it or stop it") from None
     try:

@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -425,6 +426,21 @@ def test_text_is_translated_by_one_process(monkeypatch, capsys):
 def test_devices_that_are_not_there_are_told(workplace):
     with pytest.raises(UserError, match=r"^this configuration makes no training: .*torch_xla"):
         run(workplace, "on-tpus", "--trainer.accelerator", "tpu")
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(workplace, whole, monkeypatch, capsys):
+    """Within a cluster's job it is waited for: a job of an earlier call may have gone on without that call."""
+    hold = "import filelock, sys; lock = filelock.FileLock(sys.argv[1]); lock.acquire(); print(flush=True); input()"
+    command = [sys.executable, "-c", hold, str(whole / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(UserError, match="another process is training here"):
+            run(workplace, "whole")
+        monkeypatch.setenv("SLURM_JOB_ID", "7")
+        threading.Timer(1, other.kill).start()
+        run(workplace, "whole")
+    assert "finished before" in capsys.readouterr().out
 
 
 def test_machines_that_nothing_starts_are_told(workplace, monkeypatch):
