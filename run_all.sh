@@ -29,7 +29,8 @@ if [ -d "experiments/profiles/$profile" ]; then profile="experiments/profiles/$p
 elif [ -d "$from/$profile" ]; then profile="$from/$profile"; fi
 [ -d "$profile" ] || fail "no profile \"$profile\"; known are $(cd experiments/profiles && ls -d */ | tr -d '/' | paste -sd' ')"
 
-executor="$(sed -n 's/^executor: *//p' "$profile"/config*.yaml 2>/dev/null | head -n 1)"
+executor="$(sed -n 's/^executor: *//p' "$profile"/config*.yaml 2>/dev/null)" \
+    || fail "no config.yaml in the profile $profile; experiments/profiles has some to copy"
 case "$executor" in
     slurm) ./install.sh slurm ;;
     cluster-generic) ./install.sh kubernetes ;;

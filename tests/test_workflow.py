@@ -135,6 +135,7 @@ def test_a_loss_that_explodes_is_reported_in_its_place(tiny_study: Checkout, tmp
         (["tyni"], 'no study "tyni"'),
         (["missing.yaml"], "missing.yaml: no such study"),
         (["--profile", "moon", "tiny"], 'no profile "moon"'),
+        (["--profile", "tests", "tiny"], "no config.yaml in the profile"),
         (["tiny", "quick"], "one study at a time"),
         (["--fast", "tiny"], "unknown option --fast"),
     ],
