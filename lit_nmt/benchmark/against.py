@@ -7,7 +7,6 @@ so that a drift of the machine hits both alike. What counts is the ratio within 
 from __future__ import annotations
 
 import csv
-import io
 import os
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lit_nmt.errors import UserError
-from lit_nmt.files import write_text
+from lit_nmt.files import write_rows
 from lit_nmt.leader import LEADER, this_process
 from lit_nmt.studies import DATA, RUNS
 
@@ -66,12 +65,8 @@ def compare(revision: str, targets: Sequence[str], options: Mapping[str, Any], r
     rows = list(_rows(measured))
     if not rows:
         raise UserError(f"--against: nothing could be measured both here and at {commit}")
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
     path = RUNS / "bench" / f"against-{commit}.csv"
-    write_text(path, table.getvalue())
+    write_rows(path, COLUMNS, rows)
     for row in rows:
         place = f"{row['source_length']} subwords" if row["source_length"] else row["corpus"]
         print(

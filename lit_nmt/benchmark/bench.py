@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
@@ -15,7 +13,7 @@ from lit_nmt.benchmark.settings import Settings
 from lit_nmt.configuration import read_yaml
 from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.errors import UserError
-from lit_nmt.files import write_json, write_text
+from lit_nmt.files import write_json, write_rows
 from lit_nmt.studies import DATA, MODELS, RUNS, Study, load_study, read_model
 
 COLUMNS = [
@@ -182,14 +180,6 @@ def _measure_into(
             **environment,
         },
     )
-    _write_table(folder / "operations.csv", operations.COLUMNS, counted)
-    _write_table(folder / "throughput.csv", COLUMNS, rows)
+    write_rows(folder / "operations.csv", operations.COLUMNS, counted)
+    write_rows(folder / "throughput.csv", COLUMNS, rows)
     print(f"{folder / 'throughput.csv'}: {len(rows)} rows")
-
-
-def _write_table(path: Path, columns: list[str], rows: list[dict[str, Any]]) -> None:
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, table.getvalue())
