@@ -94,9 +94,11 @@ def summary(study: Study) -> str:
     others = sorted({state.commit for state in states if state.commit and state.commit != current})
     if current and others:
         lines.append(f"  made by other code than {current}: runs of commit {', '.join(others)}")
+    class_paths = {run.config["model"]["class_path"] for run in study.runs}
+    digests = {class_path: class_digest(class_path) for class_path in class_paths}
     for run, state in zip(study.runs, states, strict=True):
         class_path = run.config["model"]["class_path"]
-        if class_digest(class_path) and state.model_digest not in ("", class_digest(class_path)):
+        if state.model_digest and digests[class_path] not in ("", state.model_digest):
             lines.append(f"  {class_file(class_path)} has changed since: rm -r {run.folder} trains that run again")
     counts = {name: sum(state.state == name for state in states) for name in ("finished", "failed")}
     left = len(states) - sum(counts.values())
