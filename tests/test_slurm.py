@@ -73,31 +73,30 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The daemons, with two nodes of four cores, 8 GB and two made-up GPUs each; gives the folder of their logs."""
     folder = tmp_path_factory.mktemp("slurm")
     host, cores = socket.gethostname().split(".")[0], 4
-    (CONFIGURATION / "slurm.conf").write_text(
-        f"""
-        ClusterName=test
-        SlurmctldHost={host}(127.0.0.1)
-        SlurmctldPort={free_port()}
-        SlurmUser=root
-        SlurmdUser=root
-        AuthType=auth/munge
-        ProctrackType=proctrack/pgid
-        TaskPlugin=task/none
-        SelectType=select/cons_tres
-        SelectTypeParameters=CR_Core_Memory
-        GresTypes=gpu
-        SlurmdParameters=config_overrides
-        StateSaveLocation={folder}/state
-        SlurmdSpoolDir={folder}/%n
-        SlurmctldPidFile={folder}/slurmctld.pid
-        SlurmdPidFile={folder}/%n.pid
-        MinJobAge=3600
-        NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs={cores} RealMemory=8192 Gres=gpu:2
-        NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs={cores} RealMemory=8192 Gres=gpu:2
-        PartitionName=all Nodes=ALL Default=YES State=UP
-        """,
-        encoding="utf-8",
-    )
+    configuration = f"""
+    ClusterName=test
+    SlurmctldHost={host}(127.0.0.1)
+    SlurmctldPort={free_port()}
+    SlurmUser=root
+    SlurmdUser=root
+    AuthType=auth/munge
+    ProctrackType=proctrack/pgid
+    TaskPlugin=task/none
+    SelectType=select/cons_tres
+    SelectTypeParameters=CR_Core_Memory
+    GresTypes=gpu
+    SlurmdParameters=config_overrides
+    StateSaveLocation={folder}/state
+    SlurmdSpoolDir={folder}/%n
+    SlurmctldPidFile={folder}/slurmctld.pid
+    SlurmdPidFile={folder}/%n.pid
+    MinJobAge=3600
+    NodeName=one NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs={cores} RealMemory=8192 Gres=gpu:2
+    NodeName=two NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs={cores} RealMemory=8192 Gres=gpu:2
+    PartitionName=all Nodes=ALL Default=YES State=UP
+    """
+    with open(CONFIGURATION / "slurm.conf", "x", encoding="utf-8") as file:  # another's is left alone
+        file.write(configuration)
     gpus = "".join(f"NodeName=one,two Name=gpu File=/dev/{name}\n" for name in ("null", "zero"))
     (CONFIGURATION / "gres.conf").write_text(gpus, encoding="utf-8")
     (folder / "state").mkdir()
