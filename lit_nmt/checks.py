@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +13,13 @@ from lit_nmt.configuration import build, describe, suggestion
 from lit_nmt.errors import UserError
 
 if TYPE_CHECKING:
-    from lit_nmt.benchmark.settings import Settings
-    from lit_nmt.studies import Bench, Study
+    from lit_nmt.studies import Study
 
-PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
-"""In which a model can be measured, in Lightning's words."""
 FRAGMENT = ("data", "model", "trainer", "average")
 """What a study may say of its trainings."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _DECODING = re.compile(r"greedy|beam[1-9][0-9]{0,2}")
-_PHASE = re.compile(r"train|decode-(greedy|beam[1-9][0-9]{0,2})")
 _HIGHEST_SEED = 2**32 - 1  # of numpy's generators
 _COUNTS = ("max_tokens", "target_tokens", "validations")
 
@@ -52,10 +49,13 @@ def check_study(study: Study) -> None:
         for name in getattr(study, key):
             if not _NAME.fullmatch(name):
                 raise UserError(f'{path}: {key}: "{name}" becomes a folder; use letters, digits, - _ . only')
-    for name, entry in study.corpora.items():
-        seeds = entry.seeds if entry and entry.seeds is not None else study.seeds
-        if not seeds:
-            raise UserError(f"{path}: seeds: none for corpus {name}; add for example `seeds: [1, 2]`")
+    for name in study.corpora:
+        seeds = study.seeds_of(name)
+        if not seeds and not study.bench:
+            raise UserError(
+                f"{path}: seeds: none for corpus {name}; add for example `seeds: [1, 2]`, or `bench` where models are "
+                "only to be measured"
+            )
         _check_distinct(seeds, f"{path}: seeds of {name}")
         for seed in seeds:
             if not 0 <= seed <= _HIGHEST_SEED:
@@ -100,10 +100,13 @@ def check_study(study: Study) -> None:
         raise UserError(f"{path}: parameters_tolerance: found {study.parameters_tolerance}, expected 0 or more")
     if study.estimate_minutes is not None and study.estimate_minutes <= 0:
         raise UserError(f"{path}: estimate_minutes: found {study.estimate_minutes}, expected more than 0")
-    if study.bench and study.bench.corpus and study.bench.corpus not in study.corpora:
-        raise UserError(f'{path}: bench.corpus: no corpus "{study.bench.corpus}" in this study')
     if study.bench:
-        check_measured(study.bench, f"{path}: bench.")
+        corpus = study.bench_corpus
+        if corpus not in study.corpora:
+            raise UserError(
+                f'{path}: bench.corpus: no corpus "{corpus}" in this study{suggestion(corpus, study.corpora)}'
+            )
+        replace(study.bench, corpus=corpus).check(f"{path}: bench.")
     _check_probe(study)
     if study.claims:
         from lit_nmt.claims import CLAIMS  # pandas takes its time, and only studies with claims need it
@@ -158,35 +161,6 @@ def check_arguments(model: Mapping[str, Any], place: str) -> None:
             raise UserError(f"{place}: {name} takes no {key}{suggestion(str(key), others)}")
 
 
-def check_measured(measured: Bench | Settings, place: str = "") -> None:
-    """Refuses what cannot be measured, in one line.
-
-    Args:
-        measured: what is to be measured.
-        place: what to put before a key, for messages.
-
-    Raises:
-        UserError: a number or name without a meaning.
-    """
-    for name, least in (("target_tokens", 1), ("windows", 1), ("steps", 1), ("loop_steps", 0)):
-        if getattr(measured, name) < least:
-            raise UserError(f"{place}{name}: found {getattr(measured, name)}, expected {least} or more")
-    if measured.max_seconds is not None and measured.max_seconds <= 0:
-        raise UserError(f"{place}max_seconds: found {measured.max_seconds}, expected more than 0")
-    if min(measured.lengths, default=2) < 2:
-        raise UserError(
-            f"{place}lengths: found {min(measured.lengths)}, expected 2 or more: a subword and the sentence's end"
-        )
-    for phase in measured.phases:
-        if not _PHASE.fullmatch(phase):
-            raise UserError(
-                f"{place}phases: found {phase!r}, expected train, decode-greedy, or decode-beam and its size"
-            )
-    for precision in measured.precisions:
-        if precision not in PRECISIONS:
-            raise UserError(f"{place}precisions: found {precision!r}, expected {', '.join(PRECISIONS)}")
-
-
 def _check_probe(study: Study) -> None:
     probe, place = study.probe, f"{study.path}: probe."
     if probe is None:
@@ -194,6 +168,8 @@ def _check_probe(study: Study) -> None:
     corpus = study.probe_corpus
     if corpus not in study.corpora:
         raise UserError(f'{place}corpus: no corpus "{corpus}" in this study{suggestion(corpus, study.corpora)}')
+    if not study.seeds_of(corpus):
+        raise UserError(f"{place}corpus: {corpus} has no seeds, so no trained model; add for example `seeds: [1]`")
     known = study.corpus_config(corpus).test_sets
     if not known:
         raise UserError(f"{place}corpus: {corpus} has no test set; add one to its splits")

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import yaml
 
+from lit_nmt.benchmark.settings import Settings
 from lit_nmt.checks import FRAGMENT, check_arguments, check_fragment, check_study
 from lit_nmt.configuration import StrictDumper, build, describe, merge, read_yaml, suggestion
 from lit_nmt.data.corpora import CorpusConfig, load_corpus_config
@@ -84,35 +85,15 @@ class Primary:
         return self.lengths or self.test_set
 
 
-@dataclass
-class Bench:
+@dataclass(frozen=True)
+class Bench(Settings):
     """What `lit-nmt bench` measures for a study.
 
     Attributes:
         models: Default all models of the study.
-        corpus: The corpus whose own lengths and vocabulary are measured; default the study's first.
-        lengths: Source lengths in subwords, besides the corpus's own.
-        phases: Of `train`, `decode-greedy` and `decode-beam<k>`.
-        target_tokens: In a training batch.
-        windows: Measured windows a model and length.
-        steps: Steps a window, at least.
-        max_seconds: For all windows together; where they would take longer, all get fewer steps.
-        precisions: As `32-true`; default what a model trains in.
-        peak_memory: Whether to measure it, which takes a process for every row.
-        loop_steps: Of a real training, timed beside as many bare steps; 0 leaves it out.
     """
 
     models: list[str] = field(default_factory=list)
-    corpus: str | None = None
-    lengths: list[int] = field(default_factory=list)
-    phases: list[str] = field(default_factory=lambda: ["train", "decode-greedy", "decode-beam5"])
-    target_tokens: int = 2048
-    windows: int = 5
-    steps: int = 20
-    max_seconds: float | None = None
-    precisions: list[str] = field(default_factory=list)
-    peak_memory: bool = True
-    loop_steps: int = 0
 
 
 @dataclass
@@ -218,7 +199,7 @@ class Study:
         not_judged: Claims that none of the included studies judges yet, a sentence each.
         corpora: By name.
         models: By name.
-        seeds: Of every run, where a corpus does not name its own.
+        seeds: Of every run, where a corpus does not name its own; none where models are only measured.
         threads: CPU threads a run; as many runs as fit go on side by side.
         cluster: What a run asks of a cluster.
         fit: A LightningCLI fragment merged over corpus and model.
@@ -283,6 +264,33 @@ class Study:
         return RUNS / "bench" / self.name
 
     @property
+    def bench_corpus(self) -> str:
+        """The corpus on which throughput is measured."""
+        return (self.bench and self.bench.corpus) or next(iter(self.corpora))
+
+    @property
+    def bench_threads(self) -> int:
+        """The most CPU threads with which throughput is measured."""
+        return max((self.bench and self.bench.threads) or [self.threads])
+
+    def benched_runs(self, corpus: str = "") -> list[PlannedRun]:
+        """The models whose throughput is measured, each as its first run, which need not have been trained.
+
+        Args:
+            corpus: on whose lengths they are measured; by default the study's choice.
+
+        Raises:
+            UserError: no such corpus in the study.
+        """
+        corpus = corpus or self.bench_corpus
+        if corpus not in self.corpora:
+            raise UserError(
+                f'{self.path}: bench: no corpus "{corpus}" in this study{suggestion(corpus, self.corpora)}'
+            )
+        models = (self.bench.models or self.models) if self.bench else []
+        return [self._plan(corpus, model, (self.seeds_of(corpus) or [1])[0]) for model in models]
+
+    @property
     def probe_folder(self) -> Path:
         """Where gradients are measured into: `runs/probe/<study>`."""
         return RUNS / "probe" / self.name
@@ -312,10 +320,15 @@ class Study:
         """The trainings, seed by seed, so that every model is there early."""
         return [
             self._plan(corpus, model, seed)
-            for corpus, entry in self.corpora.items()
-            for seed in (entry and entry.seeds) or self.seeds
+            for corpus in self.corpora
+            for seed in self.seeds_of(corpus)
             for model in self.models
         ]
+
+    def seeds_of(self, corpus: str) -> list[int]:
+        """The seeds to train with on a corpus; none where models are only measured."""
+        entry = self.corpora[corpus]
+        return self.seeds if entry is None or entry.seeds is None else entry.seeds
 
     @cached_property
     def corpus_configs(self) -> dict[str, CorpusConfig]:

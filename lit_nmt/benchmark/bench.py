@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def bench(
     steps: int | None = None,
     max_seconds: float | None = None,
     precisions: list[str] | None = None,
-    threads: int | None = None,
+    threads: list[int] | None = None,
     device: str | None = None,
     peak_memory: bool | None = None,
     loop_steps: int | None = None,
@@ -72,7 +72,7 @@ def bench(
             proportion.
         precisions: as 32-true, bf16-mixed, bf16-true; each model is measured in each (default: what it trains
             in).
-        threads: of the processor (default: the study's).
+        threads: of the processor; each model is measured with each number (default: the one that it trains with).
         device: cpu or cuda (default: a GPU if there is one).
         peak_memory: measure it, which takes a process for every row (default: it is).
         loop_steps: of a real training, timed beside as many bare steps, to tell the time spent outside the
@@ -131,14 +131,9 @@ def _is_study(target: str) -> bool:
 def _of_study(study: Study, given: dict[str, Any]) -> tuple[dict[str, dict[str, Any]], Settings]:
     """The resolved configurations of a study's models by name, and what to measure."""
     assert study.bench is not None
-    known = {entry.name for entry in fields(Settings)}
-    told = {key: value for key, value in vars(study.bench).items() if key in known and value is not None}
-    told = {"threads": study.threads, "corpus": next(iter(study.corpora)), **told, **given}
-    runs = {run.model: run for run in reversed(study.runs) if run.corpus == told["corpus"]}
-    if not runs:
-        raise UserError(f"{study.path}: bench: no corpus {told['corpus']!r} in this study")
-    names = study.bench.models or list(study.models)
-    return {name: runs[name].config for name in names}, Settings(**told)
+    settings = replace(study.bench, **given)
+    settings = replace(settings, corpus=settings.corpus or study.bench_corpus)
+    return {run.model: run.config for run in study.benched_runs(settings.corpus or "")}, settings
 
 
 def _measure_into(

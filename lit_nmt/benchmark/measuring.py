@@ -4,7 +4,7 @@ of."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
@@ -17,6 +17,7 @@ from lit_nmt.benchmark.machine import FreshProcesses
 from lit_nmt.benchmark.overhead import outside_share
 from lit_nmt.benchmark.settings import Settings
 from lit_nmt.benchmark.timing import (
+    Product,
     Spread,
     alternate,
     fastest_product,
@@ -61,20 +62,21 @@ def with_device(settings: Settings) -> Settings:
 
 
 def subjects_of(fragments: dict[str, dict[str, Any]], settings: Settings, vocabulary_size: int) -> list[Subject]:
-    """The models to measure, in each precision.
+    """The models to measure, with each number of threads and in each precision.
 
     Args:
-        fragments: LightningCLI fragments with `model` and, maybe, `trainer`, by the models' names.
+        fragments: LightningCLI fragments with `model` and, maybe, `trainer` and `threads`, by the models' names.
         settings: what to measure.
         vocabulary_size: joint subwords of all models.
     """
     subjects = []
     for name, fragment in fragments.items():
         trainer = fragment.get("trainer") or {}
-        for precision in settings.precisions or [trainer.get("precision") or "32-true"]:
-            clip = trainer.get("gradient_clip_val")
-            subject = Subject(name, fragment["model"], vocabulary_size, clip, str(precision), settings.device)
-            subjects.append(subject)
+        clip = trainer.get("gradient_clip_val")
+        precisions = settings.precisions or [str(trainer.get("precision") or "32-true")]
+        for threads, precision in product(settings.threads or [fragment.get("threads", 1)], precisions):
+            model = fragment["model"]
+            subjects.append(Subject(name, model, vocabulary_size, clip, precision, settings.device, threads))
     return subjects
 
 
@@ -125,25 +127,30 @@ def measure(
     """
     device = torch.device(settings.device)
     threads, products_precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    _set_up_as_fit(settings.threads)
     hardware = machine(device)
     skipped: list[str] = []
     try:
         groups = warm_up(subjects, settings, corpus, fresh, skipped)
-        products = fastest_product(device)
+        products = {}
+        for count in dict.fromkeys(subject.threads for subject in subjects):
+            torch.set_num_threads(count)
+            products[count] = fastest_product(device)
         steps = affordable_steps([trial for group in groups for trial in group], settings)
         time_windows(groups, steps, settings)
         if corpus and settings.loop_steps:
             for trial in (trial for group in groups for trial in group):
                 if trial.workload.phase == "train" and trial.workload.source_length is None:
+                    trial.workload.subject.set_up()
                     trial.outside_share = outside_share(
                         trial.workload.subject, corpus, settings.target_tokens, settings.loop_steps
                     )
         # the device may have been slower at first, or later: the yardstick is its best
-        products.append(time_product(device, products[0].size, products[0].precision))
-        products.sort(key=lambda product: -product.flops_per_second)
+        for count, known in products.items():
+            torch.set_num_threads(count)
+            known.append(time_product(device, known[0].size, known[0].precision))
+            known.sort(key=lambda product: -product.flops_per_second)
         rows = [
-            row(trial, steps, settings, products[0].flops_per_second, hardware["device"])
+            row(trial, steps, settings, products[trial.workload.subject.threads][0], hardware["device"])
             for group in groups
             for trial in group
         ]
@@ -153,10 +160,10 @@ def measure(
     environment = {
         **hardware,
         "commit": commit(),
-        "threads": settings.threads,
+        "threads": list(products),
         "steps_in_a_window": steps,
-        "fastest_product": vars(products[0]),
-        "products": [vars(product) for product in products],
+        "fastest_product": {_counted(count): vars(known[0]) for count, known in products.items()},
+        "products": [{"threads": count, **vars(each)} for count, known in products.items() for each in known],
         "peak_memory": "allocated on the device" if device.type == "cuda" else "resident, of a process of its own",
         "skipped": skipped,
     }
@@ -188,12 +195,17 @@ def warm_up(
     with tqdm(total=len(settings.phases) * len(lengths) * len(rigs), desc="warm-up", disable=None) as bar:
         for phase, length in product(settings.phases, lengths):
             batches = batches_for(phase, length, settings, corpus, subjects[0].vocabulary_size)
-            group = []
+            group: list[Trial] = []
+            memories: dict[tuple[str, str], int] = {}
             for rig in rigs:
                 try:
                     memory = None
                     if fresh:
-                        memory = fresh.call(peak_memory_of, rig.subject, phase, length, settings)
+                        # it hardly depends on the threads, and takes a process
+                        kind = (rig.subject.name, rig.subject.precision)
+                        if kind not in memories:
+                            memories[kind] = fresh.call(peak_memory_of, rig.subject, phase, length, settings)
+                        memory = memories[kind]
                     group.append(_warmed_up(rig.workload(phase, length, batches), memory))
                 except (RuntimeError, ValueError, IndexError, MemoryError) as error:
                     at = f"{length} subwords" if length else "the corpus"
@@ -204,13 +216,12 @@ def warm_up(
     return groups
 
 
-def _set_up_as_fit(threads: int) -> None:
-    """Sets what `lit-nmt fit` sets for the whole process."""
-    torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision("high")
+def _counted(threads: int) -> str:
+    return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
 def _warmed_up(workload: Workload, memory: int | None) -> Trial:
+    workload.subject.set_up()
     device = torch.device(workload.subject.device)
     batch = workload.batches[0]
     seconds = [time_window([partial(workload.call, batch)], device) for _ in range(WARMUP_CALLS)]
@@ -235,7 +246,7 @@ def peak_memory_of(subject: Subject, phase: str, length: int | None, settings: S
     Raises:
         RuntimeError: the model cannot do it.
     """
-    _set_up_as_fit(settings.threads)
+    subject.set_up()
     corpus = PreparedCorpus.open(DATA / settings.corpus) if settings.corpus else None
     batches = by_size(batches_for(phase, length, settings, corpus, subject.vocabulary_size))
     workload = Rig(subject).workload(phase, length, batches)
@@ -260,7 +271,7 @@ def time_windows(groups: Sequence[Sequence[Trial]], steps: int, settings: Settin
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
     with tqdm(total=total, bar_format=form, disable=None) as bar:
         for group in groups:
-            windows = [[partial(t.workload.call, batch) for batch in t.workload.window(steps)] for t in group]
+            windows = [_window(trial.workload, steps) for trial in group]
             for index, seconds in alternate(windows, settings.windows, device):
                 trial = group[index]
                 trial.seconds.append(seconds)
@@ -268,14 +279,19 @@ def time_windows(groups: Sequence[Sequence[Trial]], steps: int, settings: Settin
                 bar.update(trial.estimate(steps))
 
 
-def row(trial: Trial, steps: int, settings: Settings, fastest: float, device: str) -> Row:
+def _window(workload: Workload, steps: int) -> list[Callable[[], object]]:
+    batches = workload.window(steps)
+    return [workload.subject.set_up, *(partial(workload.call, batch) for batch in batches)]
+
+
+def row(trial: Trial, steps: int, settings: Settings, fastest: Product, device: str) -> Row:
     """A row of throughput.csv.
 
     Args:
         trial: with its windows timed.
         steps: in a window.
         settings: as in `measure`.
-        fastest: FLOP/s of the fastest matrix product.
+        fastest: matrix product with as many threads.
         device: its name.
     """
     workload, spread = trial.workload, Spread.of(trial.seconds)
@@ -295,11 +311,11 @@ def row(trial: Trial, steps: int, settings: Settings, fastest: float, device: st
         "sentences_per_second": f"{sentences / spread.median:.2f}",
         "peak_memory_bytes": trial.peak_memory_bytes,
         "flops_per_token": round(flops / tokens),
-        "utilisation": f"{flops / spread.median / fastest:.4g}",
+        "utilisation": f"{flops / spread.median / fastest.flops_per_second:.4g}",
         "padding_share": f"{padding_share(batches, workload.phase):.4f}",
         "outside_share": trial.outside_share if trial.outside_share is None else f"{trial.outside_share:.4f}",
         "parameters": sum(parameter.numel() for parameter in workload.model.parameters()),
         "device": device,
-        "threads": settings.threads,
+        "threads": workload.subject.threads,
         "precision": workload.subject.precision,
     }

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
-from lit_nmt.checks import check_measured
 from lit_nmt.errors import UserError
+
+PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
+"""In which a model can be measured, in Lightning's words."""
+
+_PHASE = re.compile(r"train|decode-(greedy|beam[1-9][0-9]{0,2})")
 
 
 @dataclass(frozen=True)
@@ -13,19 +18,18 @@ class Settings:
     """What is measured, and how long.
 
     Attributes:
-        corpus: the prepared corpus on whose own lengths models are measured, too; None: on none.
-        lengths: of source and target in subwords, EOS counted.
-        phases: "train", "decode-greedy", "decode-beam<hypotheses>".
-        target_tokens: in a batch.
-        windows: measured for each model, phase and length.
-        steps: in a window, at least.
-        max_seconds: for all windows together; where they would take longer, all get fewer steps, in
-            proportion.
-        precisions: in Lightning's words; each model is measured in each. Empty: in the one that it trains in.
-        threads: of the processor.
-        device: "cpu", "cuda", or "auto": a GPU if there is one.
-        peak_memory: whether to measure it, which takes a process for every row.
-        loop_steps: of a real training, timed beside as many bare steps for `outside_share`; 0: not measured.
+        corpus: The prepared corpus on whose own lengths models are measured, too; default none, in a study its first.
+        lengths: Of source and target in subwords, EOS counted.
+        phases: Of `train`, `decode-greedy` and `decode-beam<hypotheses>`.
+        target_tokens: In a batch.
+        windows: Measured for each model, phase and length.
+        steps: In a window, at least.
+        max_seconds: For all windows together; where they would take longer, all get fewer steps, in proportion.
+        precisions: As `32-true`; each model is measured in each, default the one that it trains in.
+        threads: Of the processor; each model is measured with each number, default the one that it trains with.
+        device: `cpu`, `cuda`, or `auto`: a GPU if there is one.
+        peak_memory: Whether to measure it, which takes a process for every row.
+        loop_steps: Of a real training, timed beside as many bare steps for `outside_share`; 0 leaves it out.
     """
 
     corpus: str | None = None
@@ -36,21 +40,40 @@ class Settings:
     steps: int = 20
     max_seconds: float | None = None
     precisions: list[str] = field(default_factory=list)
-    threads: int = 1
+    threads: list[int] = field(default_factory=list)
     device: str = "auto"
     peak_memory: bool = True
     loop_steps: int = 0
 
-    def check(self) -> None:
+    def check(self, place: str = "") -> None:
         """Refuses what cannot be measured, in one line.
+
+        Args:
+            place: what to put before a key, for messages.
 
         Raises:
             UserError: a number or name without a meaning.
         """
-        check_measured(self)
-        if self.threads < 1:
-            raise UserError(f"threads: found {self.threads}, expected 1 or more")
+        for name, least in (("target_tokens", 1), ("windows", 1), ("steps", 1), ("loop_steps", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"{place}{name}: found {getattr(self, name)}, expected {least} or more")
+        if self.max_seconds is not None and self.max_seconds <= 0:
+            raise UserError(f"{place}max_seconds: found {self.max_seconds}, expected more than 0")
+        if min(self.lengths, default=2) < 2:
+            raise UserError(
+                f"{place}lengths: found {min(self.lengths)}, expected 2 or more: a subword and the sentence's end"
+            )
         if not self.lengths and not self.corpus:
-            raise UserError("lengths: none found, expected some, or a corpus whose lengths to measure on")
+            raise UserError(f"{place}lengths: none found, expected some, or a corpus whose lengths to measure on")
+        for phase in self.phases:
+            if not _PHASE.fullmatch(phase):
+                raise UserError(
+                    f"{place}phases: found {phase!r}, expected train, decode-greedy, or decode-beam and its size"
+                )
+        for precision in self.precisions:
+            if precision not in PRECISIONS:
+                raise UserError(f"{place}precisions: found {precision!r}, expected {', '.join(PRECISIONS)}")
+        if min(self.threads, default=1) < 1:
+            raise UserError(f"{place}threads: found {min(self.threads)}, expected 1 or more")
         if self.device not in ("auto", "cpu", "cuda"):
-            raise UserError(f"device: found {self.device!r}, expected auto, cpu or cuda")
+            raise UserError(f"{place}device: found {self.device!r}, expected auto, cpu or cuda")

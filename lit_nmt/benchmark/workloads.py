@@ -39,6 +39,7 @@ class Subject:
         gradient_clip_val: the norm to which training clips gradients; None: not at all.
         precision: Lightning's word, "32-true", "bf16-mixed" or "bf16-true".
         device: "cpu" or "cuda".
+        threads: of the processor.
     """
 
     name: str
@@ -47,6 +48,12 @@ class Subject:
     gradient_clip_val: float | None = 1.0
     precision: str = "32-true"
     device: str = "cpu"
+    threads: int = 1
+
+    def set_up(self) -> None:
+        """Sets what `lit-nmt fit` sets for the whole process."""
+        torch.set_num_threads(self.threads)
+        torch.set_float32_matmul_precision("high")
 
     def build(self) -> TranslationModule:
         """The model on its device, with seeded weights."""

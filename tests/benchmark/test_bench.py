@@ -285,8 +285,9 @@ def test_steps_shrink_in_proportion_to_the_seconds_allowed() -> None:
 
 def test_a_row_tells_tokens_per_second_of_the_median_window() -> None:
     measured = trial(0.0)
+    measured.workload.subject = replace(measured.workload.subject, threads=2)
     measured.seconds = [0.5, 0.1, 0.2]
-    row = measuring.row(measured, 4, Settings(threads=2), fastest=1e6, device="here")
+    row = measuring.row(measured, 4, Settings(), timing.Product(1e6, 8, "float32"), device="here")
     assert list(row) == COLUMNS
     assert (row["tokens_per_second"], row["low"], row["high"]) == ("200.0", "80.0", "400.0")
     assert (row["sentences_per_second"], row["windows"], row["threads"]) == ("40.00", 3, 2)
@@ -372,11 +373,39 @@ def write_models(folder: Path) -> list[str]:
     return paths
 
 
+def test_each_number_of_threads_is_measured_against_the_product_of_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    speeds = {1: 1e9, 2: 4e9}
+    made = lambda device: [timing.Product(speeds[torch.get_num_threads()], 8, "float32")]
+    monkeypatch.setattr(measuring, "fastest_product", made)
+    monkeypatch.setattr(measuring, "time_product", lambda device, size, precision: made(device)[0])
+    used = []
+    call = workloads.TrainingStep.__call__
+    monkeypatch.setattr(
+        workloads.TrainingStep,
+        "__call__",
+        lambda self, batch: (used.append(torch.get_num_threads()), call(self, batch))[1],
+    )
+    before = torch.get_num_threads()
+    settings = Settings(lengths=[4], phases=["train"], target_tokens=12, windows=2, steps=1, threads=[1, 2])
+    subjects = measuring.subjects_of({"seq2seq": {"model": TINY["seq2seq"]}}, replace(settings, device="cpu"), 40)
+    rows, environment = measuring.measure(subjects, replace(settings, device="cpu"), None, None)
+    assert torch.get_num_threads() == before
+    assert [row["threads"] for row in rows] == [1, 2]
+    assert used == [1, 1, 2, 2, 1, 2, 2, 1]  # warm-up, then windows there and back
+    assert environment["fastest_product"] == {
+        "1 thread": {"flops_per_second": 1e9, "size": 8, "precision": "float32"},
+        "2 threads": {"flops_per_second": 4e9, "size": 8, "precision": "float32"},
+    }
+    for row in rows:
+        flops = row["flops_per_token"] * float(row["tokens_per_second"])
+        assert float(row["utilisation"]) == pytest.approx(flops / speeds[row["threads"]], rel=0.01)
+
+
 def test_bench_writes_the_table_and_its_circumstances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("lit_nmt.benchmark.bench.machine_to_itself", lambda: machine_to_itself(tmp_path))
     bench(
-        write_models(tmp_path), lengths=[4], target_tokens=16, windows=2, steps=2, threads=1, device="cpu",
+        write_models(tmp_path), lengths=[4], target_tokens=16, windows=2, steps=2, threads=[1], device="cpu",
         phases=["train", "decode-beam2"], vocabulary_size=50,
     )  # fmt: skip
     folder = tmp_path / "runs" / "bench" / "models"
@@ -404,7 +433,7 @@ def test_bench_writes_the_table_and_its_circumstances(tmp_path: Path, monkeypatc
     assert chains["seq2seq", "4"] < chains["seq2seq", "16"]
     assert chains["transformer", "4"] == chains["transformer", "16"]
     environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    assert environment["fastest_product"]["flops_per_second"] > 1e8
+    assert environment["fastest_product"]["1 thread"]["flops_per_second"] > 1e8
     assert environment["versions"]["torch"] == torch.__version__
     assert environment["settings"]["steps"] == 2
 
