@@ -100,6 +100,8 @@ def summary(study: Study) -> str:
         class_path = run.config["model"]["class_path"]
         if state.model_digest and digests[class_path] not in ("", state.model_digest):
             lines.append(f"  {class_file(class_path)} has changed since: rm -r {run.folder} trains that run again")
+    if not states:
+        return "\n".join([*lines, f"  {_measurement(study)}", *_report_line(study)])
     counts = {name: sum(state.state == name for state in states) for name in ("finished", "failed")}
     left = len(states) - sum(counts.values())
     done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none done"
@@ -107,10 +109,21 @@ def summary(study: Study) -> str:
     if left:
         seconds = seconds_left(study, states)
         lines.append(f"  training takes about {minutes(seconds)}" if seconds else "  training time: not known yet")
+    return "\n".join([*lines, *_report_line(study)])
+
+
+def _measurement(study: Study) -> str:
+    """The line on a study that trains nothing."""
+    models = f"{len(study.benched_runs())} models, untrained"
+    if (study.bench_folder / "throughput.csv").is_file():
+        return f"{models}: measured"
+    takes = f", about {minutes(study.estimate_minutes * 60)}" if study.estimate_minutes else ""
+    return f"{models}: to measure{takes}"
+
+
+def _report_line(study: Study) -> list[str]:
     page = study.report_folder / "index.html"
-    if page.is_file():
-        lines.append(f"  report: {page}")
-    return "\n".join(lines)
+    return [f"  report: {page}"] if page.is_file() else []
 
 
 def read_status(run: PlannedRun) -> RunStatus:
@@ -169,6 +182,9 @@ def seconds_left(study: Study, states: list[RunStatus]) -> float | None:
     By the rate of the same model on the same corpus, else of the same model on any, else by the study's
     `estimate_minutes`.
     """
+    waiting = sum(state.state not in ("finished", "failed") for state in states)
+    if not waiting:
+        return 0.0
     share = study.estimate_minutes * 60 / len(study.runs) if study.estimate_minutes else None
     rates = _known_rates(study)
     total = 0.0
@@ -185,7 +201,7 @@ def seconds_left(study: Study, states: list[RunStatus]) -> float | None:
             total += left * share * _side_by_side(study)
         else:
             return None
-    return total / min(_side_by_side(study), max(1, sum(s.state not in ("finished", "failed") for s in states)))
+    return total / min(_side_by_side(study), waiting)
 
 
 def minutes(seconds: float) -> str:

@@ -295,6 +295,16 @@ def test_time_left_comes_from_what_was_measured_else_from_the_study(tiny: Path) 
     assert status.seconds_left(study, waiting) == pytest.approx(expected)
 
 
+def test_a_study_that_only_measures_is_told_so(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = lambda: (status.status("throughput"), capsys.readouterr().out)[1]
+    assert "  3 models, untrained: to measure, about 60 min\n" in shown()
+    study = load_study("throughput")
+    assert status.seconds_left(study, []) == 0
+    study.bench_folder.mkdir(parents=True)
+    (study.bench_folder / "throughput.csv").touch()
+    assert "  3 models, untrained: measured\n" in shown()
+
+
 def test_a_broken_record_counts_as_none(tiny: Path) -> None:
     run = load_study("tiny").runs[0]
     run.folder.mkdir(parents=True)

@@ -86,6 +86,19 @@ def test_a_corpus_may_have_seeds_of_its_own(checkout: Path) -> None:
     assert {run.seed for run in runs if run.corpus == "words-short"} == {1, 2}
 
 
+def test_a_study_may_measure_models_without_training_them(checkout: Path) -> None:
+    bench = {"lengths": [8], "threads": [1, 2]}
+    trained, measured = study(bench=bench), study(seeds=[], bench=bench)
+    assert measured.runs == []
+    assert [run.model for run in measured.benched_runs()] == list(STUDY["models"])
+    assert [run.folder for run in measured.benched_runs()] == [run.folder for run in trained.benched_runs()]
+    assert {run.folder for run in trained.benched_runs()} < {run.folder for run in trained.runs}
+    assert [run.corpus for run in measured.benched_runs("words-short")] == ["words-short"] * 2
+    assert (measured.bench_corpus, measured.bench_threads, trained.threads) == ("words", 2, 1)
+    with pytest.raises(UserError, match=r'bench: no corpus "word".*did you mean "words"'):
+        measured.benched_runs("word")
+
+
 def test_the_configuration_merges_corpus_model_variant_and_study(checkout: Path) -> None:
     run = run_of(study(), "words-short", "reversed", 2)
     assert run.config["seed_everything"] == 2
@@ -214,6 +227,9 @@ MISTAKES = {
     "comparison": ({"comparisons": [["plain", "plane"]]}, r'no model "plane" .*did you mean "plain"'),
     "baseline": ({"baseline": "none"}, r'baseline: no model "none"'),
     "bench corpus": ({"bench": {"corpus": "sentences"}}, r'bench\.corpus: no corpus "sentences"'),
+    "bench threads": ({"bench": {"threads": [0]}}, r"bench\.threads: found 0, expected 1 or more"),
+    "bench device": ({"bench": {"device": "gpu"}}, r"bench\.device: found 'gpu', expected auto, cpu or cuda"),
+    "nothing to do": ({"seeds": []}, r"seeds: none for corpus words; add for example `seeds: \[1, 2\]`, or `bench`"),
     "bench key": ({"bench": {"length": [3]}}, r'bench: unknown key "length"; did you mean "lengths"'),
     "probe corpus": ({"probe": {"corpus": "wordz"}}, r'probe\.corpus: no corpus "wordz" .*did you mean "words"'),
     "probe test set": ({"probe": {"test_set": "test_c"}}, r'probe\.test_set: words has no test set "test_c"'),
@@ -415,7 +431,7 @@ def test_numbers_and_words_are_read_as_people_mean_them(tmp_path: Path) -> None:
 def test_shipped_studies_plan_their_runs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     for part in load_study(path.stem).parts:
-        assert part.runs
+        assert part.runs or part.benched_runs()
         assert part.question
         assert part.estimate_minutes
         assert all(run.test_sets for run in part.runs)

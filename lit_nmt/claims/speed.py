@@ -172,12 +172,12 @@ def power_law(x: Sequence[float] | pd.Series, y: Sequence[float] | np.ndarray) -
 
 
 def setups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Rows of `throughput.csv` measured alike, with a name that says how: phase, device, precision."""
+    """Rows of `throughput.csv` measured alike, with a name that says how: phase, device, threads, precision."""
     phases = {"train": "training", "decode-greedy": "greedy decoding"}
     keys = ["phase", "corpus", "device", "threads", "precision"]
     if rows.empty:
         return
     for (phase, _, device, threads, precision), group in rows.groupby(keys, sort=False, dropna=False):
         named = phases.get(phase) or f"decoding with {phase.removeprefix('decode-')}"
-        counted = f", {threads:g} thread{'s' if threads != 1 else ''}" if device == "cpu" else ""
+        counted = f", {threads:g} thread{'s' if threads != 1 else ''}" if threads == threads else ""
         yield f"{named}, {device}{counted}, {precision}", group

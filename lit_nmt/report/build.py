@@ -121,6 +121,7 @@ def _scored(study: Study) -> bool:
 def describe_study(study: Study) -> dict[str, Any]:
     """A study as plain values from which `restore_study` makes it again, and what else its pages say of it."""
     content = {field.name: _plain(getattr(study, field.name)) for field in dataclasses.fields(study) if field.init}
+    runs = [*study.benched_runs(), *study.runs]
     details = {}
     for name in study.corpora:
         config = study.corpus_config(name)
@@ -134,7 +135,7 @@ def describe_study(study: Study) -> dict[str, Any]:
         **content,
         "planned": [[run.corpus, run.model, run.seed] for run in study.runs],
         "corpus_details": details,
-        "model_details": {run.model: describe_model(run.config["model"]["class_path"]) for run in study.runs},
+        "model_details": {run.model: describe_model(run.config["model"]["class_path"]) for run in runs},
         "criterion_commit": criterion_commit(study),
     }
 
@@ -264,10 +265,11 @@ def _entry(folder: Path, link: str) -> Entry:
         state = [f"made of {parts}"]
         return Entry(link, str(study.get("title")), "", ", ".join(state + _counted(results)))
     runs = results["runs"]
+    done = f"{int((runs['status'] == 'finished').sum())} of {len(runs)} runs finished" if len(runs) else "no runs"
     state = [
         words.sentence(words.count(len(study.get("models") or {}), "model")),
         words.count(len(study.get("corpora") or {}), "corpus", "corpora"),
-        f"{int((runs['status'] == 'finished').sum())} of {len(runs)} runs finished" if len(runs) else "no runs",
+        done if study.get("planned", True) else "measured, not trained",
     ]
     question = " ".join(str(study.get("question") or "").split())
     return Entry(link, str(study.get("title") or folder.name), question, ", ".join(state + _counted(results)))

@@ -22,7 +22,8 @@ def sources_section(view: View) -> Section:
         blocks += [Paragraph(text), Code("\n".join(signatures))]
     runs = results["runs"]
     provenance = {_key(run): run for run in results.provenance.get("runs") or []}
-    blocks.append(_machines(view))
+    if view.trains:
+        blocks.append(_machines(view))
     rows = {(row["corpus"], row["model"], str(row["seed"])): row for row in runs.to_dict("records")}
     folds = [
         _run(view, key, rows.get(key, {}), provenance.get(key, {})) for key in dict.fromkeys([*rows, *provenance])
@@ -30,8 +31,13 @@ def sources_section(view: View) -> Section:
     if folds:
         blocks.append(Paragraph("Each run, with its resolved configuration and the command that repeats it:"))
         blocks.extend(folds)
-    else:
+    elif view.trains:
         blocks.append(Paragraph("No run has been recorded yet.", "missing"))
+    else:
+        name = results.study.get("name", "STUDY")
+        blocks.append(
+            Paragraph(f"Nothing was trained for this page. `./run_all.sh {name}` measures it all on your machine.")
+        )
     written = (results.provenance.get("study") or {}).get("content")
     if written:
         blocks.append(Fold("The study as it was written down", [Code(_yaml(written))]))

@@ -25,16 +25,18 @@ def make_report(results: Results) -> Report:
     """Everything that a page says, from the tables alone."""
     view = View.of(results)
     name = str(results.study.get("name") or results.folder.parent.name)
-    others = [
-        compared_section(view),
-        quality_section(view),
-        length_section(view),
-        *memory_sections(view),
-        learning_section(view),
-        speed_section(view),
-        examples_section(view),
-        sources_section(view),
-    ]
+    if view.trains:
+        middle = [
+            quality_section(view),
+            length_section(view),
+            *memory_sections(view),
+            learning_section(view),
+            speed_section(view),
+            examples_section(view),
+        ]
+    else:
+        middle = [speed_section(view)]
+    others = [compared_section(view), *middle, sources_section(view)]
     return Report(
         name,
         str(results.study.get("title") or name),
@@ -159,6 +161,8 @@ def compared_section(view: View) -> Section:
 
 
 def _models_table(view: View) -> Table:
+    if not view.trains:
+        return _measured_models_table(view)
     runs = view.results["runs"]
     rows = []
     for model in view.styles:
@@ -187,6 +191,18 @@ def _models_table(view: View) -> Table:
         Column("peak memory"),
         Column("runs finished"),
     ]
+    return Table("Models", columns, [Group(rows)])
+
+
+def _measured_models_table(view: View) -> Table:
+    """Models that were measured and not trained."""
+    measured = view.results["throughput"]
+    rows = []
+    for model in view.styles:
+        sizes = measured[measured["model"] == model]["parameters"].dropna()
+        size = sizes.iloc[0] if len(sizes) else math.nan
+        rows.append([view.name(model), Cell(view.papers.get(model) or words.NOTHING), Cell(words.large(size), size)])
+    columns = [Column("model", number=False), Column("source", number=False), Column("parameters")]
     return Table("Models", columns, [Group(rows)])
 
 

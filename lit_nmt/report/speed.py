@@ -32,15 +32,20 @@ def speed_section(view: View) -> Section:
         return Section("speed", "Speed and memory", [Paragraph(text, "missing"), *_operations(view)])
     blocks: list[object] = []
     alike = settings(rows)
+    spoken = [_spoken_parts(group) for group in alike]
     for place, group in enumerate(alike):
         label = spoken_setting(group)
+        # the headings name what tells this setting from the others
+        differing = [part for part, *others in zip(spoken[place], *spoken, strict=True) if len(set(others)) > 1]
+        apart = f", {', '.join(differing)}" if differing else ""
         stem = f"throughput{place + 1}" if len(alike) > 1 else "throughput"
         for corpus, own in group[group["source_length"].isna()].groupby("corpus", sort=False):
-            blocks.append(_corpus_figure(view, f"{stem}.{corpus}", str(corpus), label, own))
+            blocks.append(_corpus_figure(view, f"{stem}.{corpus}", f"On {corpus}{apart}", str(corpus), label, own))
             blocks.append(_table(view, f"{corpus}: {label}", own))
         fixed = group[group["source_length"].notna()]
         if len(fixed):
-            blocks.append(_length_figure(view, stem, label, fixed))
+            blocks.append(_length_figure(view, stem, f"Against sentence length{apart}", label, fixed))
+    blocks.extend(_scaling(view, rows))
     blocks.extend(_operations(view))
     blocks.insert(0, Paragraph(f"{HOW} Compare within one setting only."))
     if view.results.environment.get("warning"):
@@ -65,11 +70,16 @@ def spoken_phase(phase: str) -> str:
 
 def spoken_setting(rows: pd.DataFrame) -> str:
     """Device, threads and precision of rows that share them."""
+    return ", ".join(part for part in _spoken_parts(rows) if part)
+
+
+def _spoken_parts(rows: pd.DataFrame) -> tuple[str, str, str]:
     row = rows.iloc[0]
-    parts = [words.device(row["device"] or "device not recorded")]
-    if math.isfinite(row["threads"]):
-        parts.append(words.count(int(row["threads"]), "thread"))
-    return ", ".join([*parts, str(row["precision"] or "precision not recorded")])
+    return (
+        words.device(row["device"] or "device not recorded"),
+        words.count(int(row["threads"]), "thread") if math.isfinite(row["threads"]) else "",
+        str(row["precision"] or "precision not recorded"),
+    )
 
 
 def facts(content: dict[str, object], prefix: str = "") -> list[tuple[str, str]]:
@@ -88,7 +98,7 @@ def facts(content: dict[str, object], prefix: str = "") -> list[tuple[str, str]]
     return rows
 
 
-def _corpus_figure(view: View, stem: str, corpus: str, label: str, rows: pd.DataFrame) -> Figure:
+def _corpus_figure(view: View, stem: str, title: str, corpus: str, label: str, rows: pd.DataFrame) -> Figure:
     panels = []
     for phase, group in rows.groupby("phase", sort=False):
         frame = group.drop_duplicates("model", keep="last")[["model", "low", "high"]].assign(
@@ -96,10 +106,10 @@ def _corpus_figure(view: View, stem: str, corpus: str, label: str, rows: pd.Data
         )
         panels.append(draw_bars(f"{stem}.{phase}", spoken_phase(str(phase)), TOKENS, frame, view.styles))
     caption = f"Throughput on {corpus} at its own sentence lengths; {label}. The line on a bar is its interval."
-    return Figure(f"On {corpus}", panels, caption)
+    return Figure(title, panels, caption)
 
 
-def _length_figure(view: View, stem: str, label: str, rows: pd.DataFrame) -> Figure:
+def _length_figure(view: View, stem: str, title: str, label: str, rows: pd.DataFrame) -> Figure:
     panels = []
     for phase, group in rows.groupby("phase", sort=False):
         frame = group[["model", "low", "high"]].assign(x=group["source_length"], y=group["tokens_per_second"])
@@ -109,11 +119,39 @@ def _length_figure(view: View, stem: str, label: str, rows: pd.DataFrame) -> Fig
         frame = group[["model"]].assign(
             x=group["source_length"], y=group["peak_memory_bytes"] / 2**20, low=math.nan, high=math.nan
         )
-        title = f"{spoken_phase(str(phase))}: peak memory"
-        panels.append(draw_lengths(f"{stem}.{phase}-memory-by-length", title, "MiB", frame, view.styles))
+        shown = f"{spoken_phase(str(phase))}: peak memory"
+        panels.append(draw_lengths(f"{stem}.{phase}-memory-by-length", shown, "MiB", frame, view.styles))
     caption = f"Throughput and peak memory at fixed source lengths; {label}. Bands are intervals over windows."
     numbers = _table(view, f"Fixed lengths: {label}", rows)
-    return Figure("Against sentence length", panels, caption, numbers)
+    return Figure(title, panels, caption, numbers)
+
+
+def _scaling(view: View, rows: pd.DataFrame) -> list[Table]:
+    """What more threads bring, where models were measured with several numbers of them."""
+    tables = []
+    where = rows["source_length"].map(lambda length: f"{length:.0f}", na_action="ignore").fillna(rows["corpus"])
+    for (device, precision), alike in rows.assign(where=where).groupby(["device", "precision"], sort=False):
+        least, *more = sorted(alike["threads"].dropna().unique())
+        speeds = alike.pivot_table("tokens_per_second", ["phase", "model", "where"], "threads", sort=False)
+        places = list(dict.fromkeys(alike["where"]))
+        for count in more:
+            ratios = (speeds[count] / speeds[least]).to_dict()
+            groups = []
+            for phase in dict.fromkeys(alike["phase"]):
+                lines = []
+                for model in view.styles:
+                    own = [ratios.get((phase, model, place), math.nan) for place in places]
+                    if any(map(math.isfinite, own)):
+                        lines.append([view.name(model), *(Cell(words.number(ratio, 2), ratio) for ratio in own)])
+                groups.append(Group(lines, spoken_phase(str(phase))))
+            columns = [Column("model", number=False)]
+            columns += [
+                Column(place, hint="subwords" if place.isdigit() else "at its own lengths") for place in places
+            ]
+            counts = f"{words.count(int(count), 'thread')} over {words.count(int(least), 'thread')}"
+            title = f"Tokens a second, {counts}, against sentence length: {words.device(device)}, {precision}"
+            tables.append(Table(title, columns, groups))
+    return tables
 
 
 OPERATIONS = {

@@ -56,6 +56,11 @@ class View:
             primary.get("case") or "mixed",
         )
 
+    @property
+    def trains(self) -> bool:
+        """Whether the study trains its models; else it only measures them."""
+        return bool(self.results.study.get("planned", True)) or len(self.results["runs"]) > 0
+
     def test_sets(self, corpus: str) -> list[str]:
         """The scored test sets of a corpus, all of them together first."""
         scores = self.results["scores"]

@@ -317,6 +317,37 @@ def test_any_part_may_be_missing(
     assert page.count('class="missing"') >= 3
 
 
+def test_a_study_that_only_measures_has_no_empty_parts(
+    made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = made_up(tmp_path / "reports/demo/results", **SMALL)
+    for path in results.iterdir():
+        if path.name not in ("throughput.csv", "study.json"):
+            path.unlink()
+    study = json.loads((results / "study.json").read_text(encoding="utf-8"))
+    (results / "study.json").write_text(json.dumps({**study, "planned": []}), encoding="utf-8")
+    rows = pd.read_csv(results / "throughput.csv")
+    speed = ["tokens_per_second", "low", "high"]
+    rows.loc[rows["model"] == "transformer", speed] *= 1.5
+    faster = rows.assign(threads=2, **{name: rows[name] * 1.75 for name in speed})
+    pd.concat([rows, faster]).to_csv(results / "throughput.csv", index=False)
+    report("demo", Path("reports/demo/results"))
+    page = (tmp_path / "reports/demo/index.html").read_text(encoding="utf-8")
+    assert re.findall(r'<section id="(\w+)"', page) == ["verdicts", "compared", "speed", "sources"]
+    assert 'class="missing"' not in page
+    text = (tmp_path / "reports/demo/report.md").read_text(encoding="utf-8")
+    assert "| Transformer | Vaswani et al. 2017 | 4\N{NARROW NO-BREAK SPACE}M |" in text
+    assert "### Against sentence length, two threads" in text
+    scaling = text.split("### Tokens a second, two threads over one thread")[1].split("###")[0]
+    assert scaling.count("| Transformer | 1.75 | 1.75 | 1.75 | 1.75 | 1.75 | 1.75 |") == 3
+    verdicts = pd.read_csv(results / "claims.csv")
+    assert verdicts["part"].is_unique
+    assert verdicts["part"].str.contains(", 2 threads, ").sum() == len(verdicts) / 2
+    report("demo", Path("reports/demo/results"))
+    assert "measured, not trained" in (tmp_path / "reports/index.html").read_text(encoding="utf-8")
+
+
 def test_mistakes_are_told(made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="no such folder"):
