@@ -105,7 +105,7 @@ def summary(study: Study) -> str:
     counts = {name: sum(state.state == name for state in states) for name in ("finished", "failed")}
     left = len(states) - sum(counts.values())
     done = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none done"
-    lines.append(f"  {len(states)} runs: {done}, {left} to train")
+    lines.append(f"  {len(states)} run{'s' if len(states) > 1 else ''}: {done}, {left} to train")
     if left:
         seconds = seconds_left(study, states)
         lines.append(f"  training takes about {minutes(seconds)}" if seconds else "  training time: not known yet")
@@ -198,7 +198,7 @@ def seconds_left(study: Study, states: list[RunStatus]) -> float | None:
             total += left * whole / rate
         elif share is not None:
             # The estimate is of the study's wall time, in which runs go on side by side.
-            total += left * share * _side_by_side(study)
+            total += left * share * min(_side_by_side(study), len(study.runs))
         else:
             return None
     return total / min(_side_by_side(study), waiting)
