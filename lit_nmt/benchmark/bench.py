@@ -68,8 +68,7 @@ def bench(
         target_tokens: in a batch.
         windows: measured for each model, phase and length.
         steps: in a window, at least.
-        max_seconds: for all windows together; where they would take longer, all get fewer steps, in
-            proportion.
+        max_seconds: for all windows together; where they would take longer, those of fixed lengths get fewer steps.
         precisions: as 32-true, bf16-mixed, bf16-true; each model is measured in each (default: what it trains
             in).
         threads: of the processor; each model is measured with each number (default: the one that it trains with).

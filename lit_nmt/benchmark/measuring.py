@@ -3,6 +3,7 @@ of."""
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -256,12 +257,13 @@ def peak_memory_of(subject: Subject, phase: str, length: int | None, settings: S
 
 
 def affordable_steps(trials: Sequence[Trial], settings: Settings) -> int:
-    """Steps in a window, the same for all, with which all windows together take no more than
-    `max_seconds`."""
-    seconds = settings.windows * sum(trial.estimate(settings.steps) for trial in trials)
-    if settings.max_seconds is None or seconds <= settings.max_seconds:
-        return settings.steps
-    return max(1, int(settings.steps * settings.max_seconds / seconds))
+    """Steps in a window, the same for all, with which all windows together take no more than `max_seconds`.
+
+    At least one: a window on a corpus's own lengths takes what all of its batches take.
+    """
+    limit = math.inf if settings.max_seconds is None else settings.max_seconds
+    affordable = lambda steps: settings.windows * sum(trial.estimate(steps) for trial in trials) <= limit
+    return next((steps for steps in range(settings.steps, 1, -1) if affordable(steps)), 1)
 
 
 def time_windows(groups: Sequence[Sequence[Trial]], steps: int, settings: Settings) -> None:

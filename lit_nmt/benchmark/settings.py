@@ -24,7 +24,7 @@ class Settings:
         target_tokens: In a batch.
         windows: Measured for each model, phase and length.
         steps: In a window, at least.
-        max_seconds: For all windows together; where they would take longer, all get fewer steps, in proportion.
+        max_seconds: For all windows together; where they would take longer, those of fixed lengths get fewer steps.
         precisions: As `32-true`; each model is measured in each, default the one that it trains in.
         threads: Of the processor; each model is measured with each number, default the one that it trains with.
         device: `cpu`, `cuda`, or `auto`: a GPU if there is one.

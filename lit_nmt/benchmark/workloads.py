@@ -206,10 +206,9 @@ class Workload:
     def window(self, steps: int) -> list[Batch]:
         """The batches that make a window of at least so many steps; a step of decoding is one position.
 
-        A window of decoding on a corpus's own lengths goes through all its batches, so that no length is
-        missed.
+        A window on a corpus's own lengths goes through all its batches, so that no length is missed.
         """
-        at_least = len(self.batches) if self.source_length is None and self.phase != "train" else 1
+        at_least = len(self.batches) if self.source_length is None else 1
         chosen: list[Batch] = []
         done = 0
         while done < steps or len(chosen) < at_least:
