@@ -60,8 +60,8 @@ class Progress:
             runs += len(states)
             ended += sum(state.state in ("finished", "failed") for state in states)
             left += seconds_left(part, states) or 0.0
-        whole = f"{ended} of {runs} runs done" + (f", about {minutes(left)} of training left" if left else "")
-        return [*training, whole], further
+        whole = [f"{ended} of {runs} runs done" + (f", about {minutes(left)} of training left" if left else "")]
+        return [*training, *(whole if runs else [])], further
 
 
 def main(name: str) -> None:

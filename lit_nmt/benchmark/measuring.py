@@ -12,8 +12,8 @@ from itertools import product
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
+from lit_nmt.benchmark.bar import Bar
 from lit_nmt.benchmark.machine import FreshProcesses
 from lit_nmt.benchmark.overhead import outside_share
 from lit_nmt.benchmark.settings import Settings
@@ -128,7 +128,7 @@ def measure(
     """
     device = torch.device(settings.device)
     threads, products_precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    hardware = machine(device)
+    hardware, code = machine(device), commit()
     skipped: list[str] = []
     try:
         groups = warm_up(subjects, settings, corpus, fresh, skipped)
@@ -160,7 +160,7 @@ def measure(
         torch.set_float32_matmul_precision(products_precision)
     environment = {
         **hardware,
-        "commit": commit(),
+        "commit": code,
         "threads": list(products),
         "steps_in_a_window": steps,
         "fastest_product": {_counted(count): vars(known[0]) for count, known in products.items()},
@@ -193,7 +193,7 @@ def warm_up(
     rigs = [Rig(subject, max(settings.lengths, default=16)) for subject in subjects]
     lengths = [*settings.lengths, *([None] if corpus else [])]
     groups = []
-    with tqdm(total=len(settings.phases) * len(lengths) * len(rigs), desc="warm-up", disable=None) as bar:
+    with Bar("warm-up", len(settings.phases) * len(lengths) * len(rigs)) as bar:
         for phase, length in product(settings.phases, lengths):
             batches = batches_for(phase, length, settings, corpus, subjects[0].vocabulary_size)
             group: list[Trial] = []
@@ -271,7 +271,7 @@ def time_windows(groups: Sequence[Sequence[Trial]], steps: int, settings: Settin
     device = torch.device(settings.device)
     total = settings.windows * sum(trial.estimate(steps) for group in groups for trial in group)
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
-    with tqdm(total=total, bar_format=form, disable=None) as bar:
+    with Bar("timing", total, bar_format=form) as bar:
         for group in groups:
             windows = [_window(trial.workload, steps) for trial in group]
             for index, seconds in alternate(windows, settings.windows, device):

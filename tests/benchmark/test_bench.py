@@ -7,6 +7,7 @@ from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import torch
 from filelock import Timeout
 from torch.utils.data import DataLoader
 
-from lit_nmt.benchmark import measuring, timing, workloads
+from lit_nmt.benchmark import bar, measuring, timing, workloads
 from lit_nmt.benchmark.bench import COLUMNS, bench
 from lit_nmt.benchmark.flops import example_batch
 from lit_nmt.benchmark.machine import FreshProcesses, cores_busy_with_others, machine_to_itself
@@ -293,6 +294,20 @@ def test_a_row_tells_tokens_per_second_of_the_median_window() -> None:
     assert (row["sentences_per_second"], row["windows"], row["threads"]) == ("40.00", 3, 2)
     flops_per_second = row["flops_per_token"] * 200.0
     assert float(row["utilisation"]) == pytest.approx(flops_per_second / 1e6, rel=0.01)
+
+
+def test_without_a_terminal_a_line_tells_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter(range(0, 10_000, 40))
+    monkeypatch.setattr(bar, "time", SimpleNamespace(monotonic=lambda: next(clock), strftime=lambda form: "10:00:00"))
+    with bar.Bar("timing", 20) as shown:
+        for _ in range(20):
+            shown.update()
+    lines = [line.split("  ", 1)[1] for line in capsys.readouterr().err.splitlines()]
+    # a second update of 40 s, the first tenth, has had its minute
+    assert lines[0] == "timing     10 %, about 12 min left"
+    assert [line.split()[1] for line in lines] == [str(tenth) for tenth in range(10, 100, 10)]
 
 
 def test_what_a_model_cannot_do_is_told_and_the_others_are_measured(
