@@ -14,7 +14,7 @@ SECONDS = 60.0
 """Between two lines, at least."""
 
 
-class Bar(tqdm):  # type: ignore[type-arg]
+class Bar(tqdm):
     """A bar on a terminal; elsewhere, as in a workflow, a line at each tenth, no more than one a minute.
 
     Args:

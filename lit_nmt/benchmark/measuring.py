@@ -158,6 +158,7 @@ def measure(
     finally:
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision(products_precision)
+        torch.set_flush_denormal(False)
     environment = {
         **hardware,
         "commit": code,

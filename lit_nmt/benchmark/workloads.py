@@ -22,6 +22,7 @@ from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.data.subwords import EOS
 from lit_nmt.decoding import Search, parse_decoding, search
 from lit_nmt.errors import UserError
+from lit_nmt.fit import set_up_processor
 from lit_nmt.models.translation import Step, TranslationModule
 
 CERTAIN = 1e4
@@ -52,8 +53,7 @@ class Subject:
 
     def set_up(self) -> None:
         """Sets what `lit-nmt fit` sets for the whole process."""
-        torch.set_num_threads(self.threads)
-        torch.set_float32_matmul_precision("high")
+        set_up_processor(self.threads)
 
     def build(self) -> TranslationModule:
         """The model on its device, with seeded weights."""

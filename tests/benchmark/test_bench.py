@@ -310,6 +310,17 @@ def test_without_a_terminal_a_line_tells_how_far_it_is(
     assert [line.split()[1] for line in lines] == [str(tenth) for tenth in range(10, 100, 10)]
 
 
+def test_subnormal_numbers_count_as_zero_while_it_measures_and_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    smallest = torch.full((3,), 1e-40)
+    products = []
+    made = lambda device: (products.append(smallest * 1), [timing.Product(1e9, 8, "float32")])[1]
+    monkeypatch.setattr(measuring, "fastest_product", made)
+    settings = Settings(lengths=[4], phases=["train"], target_tokens=12, windows=1, steps=1, device="cpu")
+    measuring.measure([subject()], settings, None, None)
+    assert not products[0].any()
+    assert (smallest * 1).all()
+
+
 def test_what_a_model_cannot_do_is_told_and_the_others_are_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
