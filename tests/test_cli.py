@@ -297,7 +297,7 @@ def test_time_left_comes_from_what_was_measured_else_from_the_study(tiny: Path) 
 
 def test_a_study_that_only_measures_is_told_so(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = lambda: (status.status("throughput"), capsys.readouterr().out)[1]
-    assert "  3 models, untrained: to measure, about 60 min\n" in shown()
+    assert "  3 models, untrained: to measure, about 1.5 h\n" in shown()
     study = load_study("throughput")
     assert status.seconds_left(study, []) == 0
     study.bench_folder.mkdir(parents=True)
