@@ -249,5 +249,6 @@ def test_the_models_of_a_study_are_of_one_size(name, monkeypatch):
     for part in load_study(name).parts:
         for corpus, config in part.corpus_configs.items():
             size = config.subwords.vocabulary_size
-            sizes = {run.model: parameters(run.config, size) for run in part.runs if run.corpus == corpus}
+            planned = [*part.runs, *(part.benched_runs(corpus) if part.bench else [])]
+            sizes = {run.model: parameters(run.config, size) for run in planned if run.corpus == corpus}
             assert max(sizes.values()) <= (1 + part.parameters_tolerance) * min(sizes.values()), sizes
