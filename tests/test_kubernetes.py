@@ -100,7 +100,7 @@ def test_what_is_not_set_is_told(environment: dict[str, str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("workflow")
+@pytest.mark.xdist_group("cluster")
 @pytest.mark.skipif(
     importlib.util.find_spec("snakemake_executor_plugin_cluster_generic") is None,
     reason="not installed: snakemake-executor-plugin-cluster-generic (./install.sh kubernetes)",

@@ -42,7 +42,7 @@ def missing() -> str:
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.xdist_group("workflow"),
+    pytest.mark.xdist_group("cluster"),
     pytest.mark.timeout(18000),
     pytest.mark.skipif(bool(missing()), reason=missing()),
 ]
