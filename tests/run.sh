@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ./install.sh dev
 export PATH="$PWD/.venv/bin:$PATH" MPLBACKEND=Agg
-# One thread a worker; one worker more than two cores, since workers also wait for what they start.
+# One thread a worker: more would only wait for one another.
 export OMP_NUM_THREADS=1
 echo "ruff check"
 ruff check .
@@ -13,4 +13,4 @@ ruff format --check --quiet . || { ruff format --check . ; exit 1; }
 echo "mypy"
 mypy
 echo "pytest"
-python -m pytest -n "${TEST_WORKERS:-3}" --dist loadgroup "$@"
+python -m pytest -n "${TEST_WORKERS:-2}" --dist loadgroup "$@"

@@ -39,7 +39,11 @@ def workplace(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("workplace")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        splits = {"train": {"pairs": 300}, "validation": {"pairs": 20}, "test": {"pairs": 20}}
+        splits = {
+            "train": {"pairs": 300},
+            "validation": {"pairs": 20, "bins": [[5, 10]]},
+            "test": {"pairs": 20, "bins": [[5, 20]]},
+        }
         overrides = {"name": "fit-test", "splits": splits, "subwords": {"vocabulary_size": 400}}
         corpus = load_corpus_config("synthetic", overrides).as_dict()
     config = {
