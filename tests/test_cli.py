@@ -229,14 +229,14 @@ def test_status_follows_a_run_to_its_end(
     metrics = first.folder / "metrics.csv"
     metrics.write_text(
         "step,target_tokens,train_seconds,validation_loss,validation_bleu,train_loss\n"
-        "5,5000,2.5,,,6.1\n10,10000,5.0,5.5,1.5,\n",
+        "5,2000,1.0,,,6.1\n10,4000,2.0,5.5,1.5,\n",
         encoding="utf-8",
     )
     training = status.read_status(first)
-    assert (training.state, training.target_tokens, training.validation_bleu) == ("training", 10000, 1.5)
+    assert (training.state, training.target_tokens, training.validation_bleu) == ("training", 4000, 1.5)
     assert training.tokens_per_second == 2000
     assert "50%" in status.describe(first, training)
-    assert "5 s left" in status.describe(first, training)
+    assert "2 s left" in status.describe(first, training)
 
     os.utime(metrics, (time.time() - 7200,) * 2)
     assert status.read_status(first).state == "interrupted"
@@ -244,8 +244,8 @@ def test_status_follows_a_run_to_its_end(
     ended = {
         "status": "finished",
         "stopped_by": "budget",
-        "target_tokens": 20000,
-        "train_seconds": 10.0,
+        "target_tokens": 8000,
+        "train_seconds": 4.0,
         "tokens_per_second": 2000.0,
         "best_validation_bleu": 3.25,
         "threads": 1,

@@ -25,21 +25,21 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     folder = load_study("tiny").runs[0].folder
     folder.mkdir(parents=True)
-    (folder / "metrics.csv").write_text(f"{COLUMNS}10,10000,5.0,5.5,1.5,\n", encoding="utf-8")
+    (folder / "metrics.csv").write_text(f"{COLUMNS}10,4000,2.0,5.5,1.5,\n", encoding="utf-8")
     return folder
 
 
 def test_a_run_is_told_of_at_each_tenth_and_the_whole_all_the_time(run: Path) -> None:
     progress = Progress(load_study("tiny"))
     shown, further = progress.look()
-    assert re.search(r"training +50% +2,000 tokens/s +validation BLEU +1.5 +5 s left", shown[0])
+    assert re.search(r"training +50% +2,000 tokens/s +validation BLEU +1.5 +2 s left", shown[0])
     assert shown[1].startswith("0 of 2 runs done, about ")
     assert not further
     with (run / "metrics.csv").open("a", encoding="utf-8") as file:
-        file.write("12,11900,6.0,,,4.1\n")
+        file.write("12,4700,2.4,,,4.1\n")
     assert progress.look()[1] == []
     with (run / "metrics.csv").open("a", encoding="utf-8") as file:
-        file.write("13,12000,6.2,,,4.0\n")
+        file.write("13,4800,2.5,,,4.0\n")
     shown, further = progress.look()
     assert further == shown[:1]
     assert " 60% " in further[0]
@@ -72,4 +72,4 @@ def test_on_a_terminal_the_runs_that_train_stand_below(run: Path) -> None:
                 break
     os.close(ours)
     assert shown.index(b"a run") < shown.index(run.name.encode()) < shown.index(b"0 of 2 runs done")
-    assert b"2,000 tokens/s validation BLEU 1.5 5 s left" in b" ".join(shown.split())
+    assert b"2,000 tokens/s validation BLEU 1.5 2 s left" in b" ".join(shown.split())
