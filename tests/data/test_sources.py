@@ -107,6 +107,11 @@ def downloaded(server, name="train.{language}.gz", checksums=None):
     return corpus(SplitConfig("download", address=f"{server.address}/toy/{name}", sha256=checksums))
 
 
+needs_safe_archives = pytest.mark.skipif(
+    not hasattr(tarfile, "data_filter"), reason="archives are refused before Python 3.11.4"
+)
+
+
 def one_line(call, *words):
     with pytest.raises(UserError) as caught:
         call()
@@ -274,6 +279,7 @@ def test_set(server, monkeypatch, tmp_path):
     return entry
 
 
+@needs_safe_archives
 def test_a_test_set_of_sacrebleu_serves_both_directions(server, test_set):
     split = SplitConfig("sacrebleu", test_set="toy/2020")
     assert list(sources.locate(corpus(split), "train")) == PAIRS
@@ -282,6 +288,7 @@ def test_a_test_set_of_sacrebleu_serves_both_directions(server, test_set):
     assert len(server.requests) == 2
 
 
+@needs_safe_archives
 def test_a_test_set_that_cannot_be_had_is_told_and_left_clean(server, test_set):
     one_line(lambda: catalogues.fetch_sacrebleu("toy/2020", "en", "de", ""), "toy/2020", "en-de", "en-fr")
     one_line(lambda: catalogues.fetch_sacrebleu("toy/2021", "en", "fr", ""), "toy/2021", "toy/2020")
@@ -364,6 +371,7 @@ def mtdata(server, monkeypatch, tmp_path):
         del sys.modules[name]
 
 
+@needs_safe_archives
 def test_a_data_set_of_mtdata_comes_once_in_the_corpus_s_direction(server, mtdata, caplog):
     split = SplitConfig("mtdata", identifiers=["Toys-toy-1-fra-eng"])
     assert list(sources.locate(corpus(split), "train", progress=False)) == PAIRS
@@ -373,6 +381,7 @@ def test_a_data_set_of_mtdata_comes_once_in_the_corpus_s_direction(server, mtdat
     assert caplog.records == []
 
 
+@needs_safe_archives
 def test_a_data_set_that_mtdata_lacks_is_told(server, mtdata):
     def fetch(identifier, source="en"):
         return lambda: catalogues.fetch_mtdata(identifier, source, "fr", "look here", progress=False)
@@ -385,6 +394,7 @@ def test_a_data_set_that_mtdata_lacks_is_told(server, mtdata):
     assert [path.name for path in (DOWNLOADS / "mtdata").iterdir()] == [".lock"]
 
 
+@needs_safe_archives
 def test_without_mtdata_its_extra_is_named(server, monkeypatch):
     monkeypatch.setitem(sys.modules, "mtdata", None)
     split = SplitConfig("mtdata", identifiers=["Toys-toy-1-fra-eng"])
