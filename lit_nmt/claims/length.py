@@ -115,7 +115,7 @@ def slopes(
             measured = contrast([(cell, cell) for cell in parts], arms, study.primary.case, labels=labels)
             if measured is None or len(parts) < 2:
                 seeds = len(measured.seeds) if measured else 0
-                reason = f"{len(parts)} parts, {seeds} seeds that both models have; two parts needed"
+                reason = f"parts: {len(parts)}, two needed; seeds that both models have: {seeds}, one needed"
                 found.append(undecided(part, statistic, paper, reason))
                 continue
             slope = measured.log_ratio(slope_weights(measured.words, measured.sizes))
