@@ -258,8 +258,9 @@ def score_table(
     Returns:
         The columns of `ScoreRow`. `seed` is a string: a seed's number, its interval from the bootstrap over
         sentences, or "mean", the mean over the model's seeds with the interval over seeds and sentences
-        (`nested_interval`). One row per signature: `case:mixed`, where chrF (cased) stands and its signature
-        follows after a space, and `case:lc`, where chrf is empty.
+        (`nested_interval`); bounds beyond the scale of BLEU, which few seeds give, are those of the scale. One row per
+        signature: `case:mixed`, where chrF (cased) stands and its signature follows after a space, and `case:lc`,
+        where chrf is empty.
     """
     rows: list[ScoreRow] = []
     for cell in cells(sentences, bins, pooled, minimum):
@@ -291,8 +292,8 @@ def score_table(
                             cell.bin,
                             len(cell.source_words),
                             interval.value,
-                            interval.low,
-                            interval.high,
+                            max(interval.low, 0.0),
+                            min(interval.high, 100.0),
                             chrf=float(chrf[chosen].mean()),
                             length_ratio=float(ratio[chosen].mean()),
                             signature=" ".join(signatures),

@@ -171,6 +171,20 @@ def test_the_mean_row_is_the_mean_with_an_interval_wider_than_that_of_the_seeds(
         assert mean.bleu_high - mean.bleu_low > over_seeds.high - over_seeds.low
 
 
+def test_bounds_of_few_seeds_stay_on_the_scale_of_bleu():
+    generator = np.random.default_rng(3)
+    references = [" ".join(generator.choice(WORDS, size=12)) for _ in range(60)]
+    two = []
+    for seed, rate in ((1, 0.05), (2, 0.7)):
+        statistics = Scorer(references).statistics(translate(references, rate, generator))
+        place = {"corpus": "town-en-de", "model": "good", "seed": seed, "test_set": "market", "decoding": "beam5"}
+        columns = {**place, "id": range(60), "source_words": 12, "score": -1.0}
+        two.append(pd.DataFrame(statistics, columns=list(STATISTICS)).assign(**columns))
+    mean = score_table(pd.concat(two), BINS, study="trial").query("seed == 'mean'").iloc[0]
+    assert (mean.bleu_low, mean.bleu_high) == (0, 100)
+    assert 0 < mean.bleu < 100
+
+
 def test_a_single_seed_has_a_mean_row_from_sentences_alone(translations):
     _, sentences = translations
     one = score_table(sentences[sentences.seed == 1], [], study="trial")
