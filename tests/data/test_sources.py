@@ -301,6 +301,12 @@ def test_a_test_set_that_cannot_be_had_is_told_and_left_clean(server, test_set):
     assert (source.read_bytes(), target.read_bytes()) == (lines(0), lines(1))
 
 
+def test_archives_are_refused_where_python_cannot_keep_them_inside(server, test_set, monkeypatch):
+    monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    one_line(lambda: catalogues.fetch_sacrebleu("toy/2020", "en", "fr", "look here"), "Python 3.11.4", "look here")
+    assert server.requests == []
+
+
 def archive(files: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
     """A gzipped tar of files, and before them of symbolic links to other places."""
     content = io.BytesIO()
