@@ -28,6 +28,7 @@ _NAME = re.compile(r"\w[\w.-]*")
 Kind = Literal[
     "files", "download", "mtdata", "sacrebleu", "synthetic", "shifted", "recall", "holdout", "joined", "inline"
 ]
+EquallyMany = Literal["pairs", "sentences"]
 MADE = ("synthetic", "shifted", "recall")
 """The kinds of splits whose text is made here, without end."""
 DERIVED = ("holdout", "joined")
@@ -43,7 +44,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "shifted": ("pairs", "seed", "bins", "shift"),
     "recall": ("pairs", "seed", "bins"),
     "holdout": ("of", "pairs", "bins"),
-    "joined": ("parts", "most", "only", "pairs"),
+    "joined": ("parts", "most", "only", "pairs", "equally_many"),
     "inline": ("sentences",),
 }
 _REQUIRED: dict[str, tuple[str, ...]] = {
@@ -81,7 +82,8 @@ class SplitConfig:
         bins: ranges `[low, high]` of source words. `holdout`: take equally many from each. Where text is made:
             make equally many of each; one that is named twice counts twice.
         parts: `joined`: the splits whose sentences are joined.
-        most: `joined`: sentences of a pair at most; every number up to it comes equally often.
+        most: `joined`: sentences of a pair at most.
+        equally_many: `joined`: what every number of sentences up to `most` has equally many of: `pairs`, or `sentences`.
         only: `joined`: keep the pairs of exactly so many sentences.
         sentences: `inline`: the text itself, each sentence in every language, as `{en: ..., de: ...}`.
         limit: Keep this many pairs of the split: those with the smallest digests, so 1,000 lie within 3,000.
@@ -99,6 +101,7 @@ class SplitConfig:
     bins: list[list[int]] = field(default_factory=list)
     parts: list[str] | None = None
     most: int | None = None
+    equally_many: EquallyMany = "pairs"
     only: int | None = None
     sentences: list[dict[str, str]] = field(default_factory=list)
     limit: int | None = None

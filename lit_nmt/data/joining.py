@@ -7,15 +7,16 @@ bootstrap over the pairs of a round is one over sentences, which are drawn by th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lit_nmt.data.corpora import EquallyMany
 from lit_nmt.data.selection import digest_of, distinct, scan
 from lit_nmt.data.text import ParallelList
 from lit_nmt.errors import UserError
-
 
 @dataclass(frozen=True)
 class ParallelJoined(ParallelList):
@@ -37,12 +38,14 @@ def join(
     only: int | None = None,
     held_out: Sequence[np.ndarray] = (),
     where: str = "",
+    equally_many: EquallyMany = "pairs",
 ) -> ParallelJoined:
     """Joins 1, 2, ... `most` sentences in turn, one after another with a space between, on both sides alike.
 
     A round takes every different source sentence once, in the order of digests, so that the order of the lines
-    decides nothing, and makes each number of sentences equally often; fewer than 1 + 2 + ... + `most` sentences are
-    left over. The next round takes them in another order.
+    decides nothing. Its turns make each number of sentences equally often, 1 + 2 + ... + `most` sentences a turn; or
+    equally many sentences into each number, the least common multiple of all numbers. What fills no turn is left
+    over. The next round takes the sentences in another order.
 
     Args:
         sentences: Sentence pairs; those with an empty side are left out.
@@ -51,20 +54,22 @@ def join(
         only: Of the pairs made, keep those of so many sentences.
         held_out: Digests of source sentences (`Scan.source_digests`) that are left out.
         where: What to call the place in an error.
+        equally_many: What every number of sentences has equally many of: `pairs`, so that most of the text is in long
+            ones; or `sentences`, so that each number is as much text, in the more pairs, the shorter they are.
 
     Raises:
-        UserError: There are too few sentences for one pair of each number.
+        UserError: There are too few sentences for one turn.
     """
     texts = [(source.strip(), target.strip()) for source, target in sentences]
     scanned = scan(texts)
     full = (scanned.source_words > 0) & (scanned.target_words > 0)
     free = full & ~np.isin(scanned.source_digests, np.concatenate([np.zeros(0, np.uint64), *held_out]))
     chosen = [texts[row] for row in distinct(scanned, np.flatnonzero(free))]
-    turn = most * (most + 1) // 2
-    used = len(chosen) - len(chosen) % turn
+    turn = _turn(most, equally_many)
+    used = len(chosen) - len(chosen) % sum(turn)
     if not used:
         raise UserError(
-            f"{where}: {len(chosen):,} different source sentences found, at least {turn} expected to join 1 to {most}"
+            f"{where}: {len(chosen):,} different source sentences found, at least {sum(turn)} expected to join 1 to {most}"
         )
     made: list[tuple[int, tuple[str, str]]] = []
     number = 0
@@ -72,7 +77,7 @@ def join(
         order = sorted(chosen, key=lambda pair: digest_of(f"{number}\n{pair[0]}"))
         start = 0
         while start < used:
-            for count in range(1, most + 1):
+            for count in turn:
                 sources, targets = zip(*order[start : start + count], strict=True)
                 made.append((count, (" ".join(sources), " ".join(targets))))
                 start += count
@@ -85,3 +90,10 @@ def join(
     }
     kept = [pair for count, pair in made[:pairs] if only in (None, count)]
     return ParallelJoined(kept, len(texts), {reason: count for reason, count in dropped.items() if count})
+
+
+def _turn(most: int, equally_many: EquallyMany) -> list[int]:
+    """How many sentences each pair of a turn joins."""
+    numbers = range(1, most + 1)
+    share = math.lcm(*numbers)
+    return [number for number in numbers for _ in range(share // number if equally_many == "sentences" else 1)]

@@ -95,6 +95,7 @@ def _join(config: CorpusConfig, name: str, progress: bool) -> ParallelText:
         only=split.only,
         held_out=[scan(locate(config, other, progress)).source_digests for other in dict.fromkeys(apart)],
         where=f"corpus {config.name}.splits.{name}",
+        equally_many=split.equally_many,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from pathlib import Path
@@ -47,6 +48,16 @@ def test_a_round_takes_every_sentence_once_and_each_number_equally_often(most: i
     assert Counter(Counter(len(apart(pair)) for pair in joined).values()) == {len(text) // turn: most}
     assert len(set(taken)) == len(taken) == len(text) - len(text) % turn
     assert set(taken) <= set(text)
+    assert joined.dropped == ({"left_over": len(text) % turn} if len(text) % turn else {})
+
+
+@given(st.integers(1, 5), st.integers(0, 300))
+def test_each_number_of_sentences_is_as_much_text(most: int, more: int) -> None:
+    turn = most * math.lcm(*range(1, most + 1))
+    text = sentences(turn + more)
+    joined = join(text, most, equally_many="sentences")
+    taken = Counter(len(apart(pair)) for pair in joined for _ in apart(pair))
+    assert taken == {count: len(text) // turn * turn // most for count in range(1, most + 1)}
     assert joined.dropped == ({"left_over": len(text) % turn} if len(text) % turn else {})
 
 
