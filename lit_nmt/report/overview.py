@@ -186,8 +186,8 @@ def _models_table(view: View) -> Table:
         Column("model", number=False),
         Column("source", number=False),
         Column("parameters", hint="per corpus, where they differ by vocabulary"),
-        Column("training", hint="wall-clock time of a run, mean"),
-        Column("tokens/s", hint="target tokens per second during training, mean"),
+        Column("training", hint="wall-clock time of a run beside whatever else ran, mean"),
+        Column("tokens/s", hint="target tokens per second during training, beside whatever else ran, mean"),
         Column("peak memory"),
         Column("runs finished"),
     ]
