@@ -29,6 +29,7 @@ Kind = Literal[
     "files", "download", "mtdata", "sacrebleu", "synthetic", "shifted", "recall", "holdout", "joined", "inline"
 ]
 EquallyMany = Literal["pairs", "sentences"]
+"""What joined text has equally many of, of each number of sentences."""
 MADE = ("synthetic", "shifted", "recall")
 """The kinds of splits whose text is made here, without end."""
 DERIVED = ("holdout", "joined")
@@ -83,7 +84,8 @@ class SplitConfig:
             make equally many of each; one that is named twice counts twice.
         parts: `joined`: the splits whose sentences are joined.
         most: `joined`: sentences of a pair at most.
-        equally_many: `joined`: what every number of sentences up to `most` has equally many of: `pairs`, or `sentences`.
+        equally_many: `joined`: what every number of sentences up to `most` has equally many of, `pairs` or
+            `sentences`.
         only: `joined`: keep the pairs of exactly so many sentences.
         sentences: `inline`: the text itself, each sentence in every language, as `{en: ..., de: ...}`.
         limit: Keep this many pairs of the split: those with the smallest digests, so 1,000 lie within 3,000.

@@ -18,6 +18,7 @@ from lit_nmt.data.selection import digest_of, distinct, scan
 from lit_nmt.data.text import ParallelList
 from lit_nmt.errors import UserError
 
+
 @dataclass(frozen=True)
 class ParallelJoined(ParallelList):
     """Pairs made by joining.
@@ -66,10 +67,11 @@ def join(
     free = full & ~np.isin(scanned.source_digests, np.concatenate([np.zeros(0, np.uint64), *held_out]))
     chosen = [texts[row] for row in distinct(scanned, np.flatnonzero(free))]
     turn = _turn(most, equally_many)
-    used = len(chosen) - len(chosen) % sum(turn)
+    needed = sum(turn)
+    used = len(chosen) - len(chosen) % needed
     if not used:
         raise UserError(
-            f"{where}: {len(chosen):,} different source sentences found, at least {sum(turn)} expected to join 1 to {most}"
+            f"{where}: {len(chosen):,} different source sentences found, at least {needed} expected to join 1 to {most}"
         )
     made: list[tuple[int, tuple[str, str]]] = []
     number = 0

@@ -54,9 +54,9 @@ def learning_section(view: View) -> Section:
         if panels:
             caption = (
                 "Scores on the validation split during training, by greedy search, against what was spent: target "
-                "tokens, and time on the machine named below, where trainings side by side slow each other: which model "
-                "trains faster, the throughput alone tells. Thick: mean of the seeds; thin: each seed. Loss is the "
-                "negative log-likelihood per target token, without label smoothing."
+                "tokens, and time on the machine named below, where trainings side by side slow each other: which "
+                "model trains faster, the throughput alone tells. Thick: mean of the seeds; thin: each seed. Loss is "
+                "the negative log-likelihood per target token, without label smoothing."
             )
             blocks.append(Figure(corpus, panels, caption))
         else:
