@@ -58,7 +58,8 @@ def bench(
     """Measures throughput, memory and utilisation of a study's models, or of single models, in alternation.
 
     Writes throughput.csv and environment.json to runs/bench/STUDY, or runs/bench/models, and the models' exact numbers
-    of sequential operations to operations.csv. Waits until no other benchmark runs on this machine.
+    of sequential operations to operations.csv. Waits until no other benchmark runs on this machine. One that is killed
+    goes on, when it is called again, with what unfinished.json there has kept.
 
     Args:
         targets: a study's name or path; or models, by name or path of their YAML.
@@ -150,10 +151,8 @@ def _measure_into(
     prepared = PreparedCorpus.open(DATA / settings.corpus) if settings.corpus else None
     with machine_to_itself():
         others = cores_busy_with_others()
-        warning = None
         if others > BUSY_CORES:
-            warning = f"other processes kept {others:.1f} cores busy before the benchmark; figures may be too low"
-            print(f"lit-nmt: {warning}", file=sys.stderr)
+            print(f"lit-nmt: {_warning(others)}", file=sys.stderr)
         with FreshProcesses("lit_nmt.benchmark.measuring") if settings.peak_memory else nullcontext() as fresh:
             # imported here, beside the other process: torch takes seconds
             from lit_nmt.benchmark import measuring, operations
@@ -161,7 +160,12 @@ def _measure_into(
             size = prepared.vocabulary_size if prepared else vocabulary_size
             settings = measuring.with_device(settings)
             subjects = measuring.subjects_of(fragments, settings, size)
-            rows, environment = measuring.measure(subjects, settings, prepared, fresh)
+            measured = measuring.measured_before(folder / "unfinished.json", subjects, settings, prepared)
+            if (earlier := measured.get("cores busy with others")) is not None:
+                print(f"lit-nmt: goes on with what an earlier call has measured: {measured.path}", file=sys.stderr)
+                others = max(others, earlier)
+            measured.keep({("cores busy with others",): others})
+            rows, environment = measuring.measure(subjects, settings, prepared, fresh, measured)
     counted = operations.count_all(fragments)
     if not rows:
         raise UserError(f"{folder}: nothing could be measured: {'; '.join(environment['skipped'])}")
@@ -170,10 +174,15 @@ def _measure_into(
         {
             "settings": asdict(settings),
             "cores_busy_with_others": round(others, 2),
-            "warning": warning,
+            "warning": _warning(others) if others > BUSY_CORES else None,
             **environment,
         },
     )
     write_rows(folder / "operations.csv", operations.COLUMNS, counted)
     write_rows(folder / "throughput.csv", COLUMNS, rows)
+    measured.forget()
     print(f"{folder / 'throughput.csv'}: {len(rows)} rows")
+
+
+def _warning(others: float) -> str:
+    return f"other processes kept {others:.1f} cores busy before the benchmark; figures may be too low"

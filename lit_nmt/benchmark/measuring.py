@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from lit_nmt.benchmark.bar import Bar
 from lit_nmt.benchmark.machine import FreshProcesses
+from lit_nmt.benchmark.measured import Measured
 from lit_nmt.benchmark.overhead import outside_share
 from lit_nmt.benchmark.settings import Settings
 from lit_nmt.benchmark.timing import (
@@ -34,7 +36,7 @@ from lit_nmt.benchmark.workloads import (
     by_size,
     padding_share,
 )
-from lit_nmt.code import commit
+from lit_nmt.code import class_digest, commit
 from lit_nmt.data.batching import Batch
 from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.errors import UserError
@@ -81,6 +83,27 @@ def subjects_of(fragments: dict[str, dict[str, Any]], settings: Settings, vocabu
     return subjects
 
 
+def measured_before(
+    path: Path, subjects: Sequence[Subject], settings: Settings, corpus: PreparedCorpus | None
+) -> Measured:
+    """What an earlier call has measured of the same, with the same code on the same machine, and did not finish.
+
+    Args:
+        path: where it is kept.
+        subjects: as in `measure`.
+        settings: as in `measure`.
+        corpus: as in `measure`.
+    """
+    asked = {
+        "subjects": [[vars(subject), class_digest(subject.model["class_path"])] for subject in subjects],
+        "settings": asdict(settings),
+        "corpus": corpus.manifest["digest"] if corpus else None,
+        "code": commit(),
+        "machine": machine(torch.device(settings.device)),
+    }
+    return Measured(path, asked)
+
+
 @dataclass
 class Trial:
     """A workload and what was measured of it.
@@ -114,6 +137,7 @@ def measure(
     settings: Settings,
     corpus: PreparedCorpus | None,
     fresh: FreshProcesses | None,
+    measured: Measured | None = None,
 ) -> tuple[list[Row], dict[str, Any]]:
     """Measures everything that the settings ask for.
 
@@ -122,6 +146,7 @@ def measure(
         settings: what to measure.
         corpus: on whose own lengths to measure, too.
         fresh: where to measure peak memory; None: not measured.
+        measured: by an earlier call that did not come to its end; gets what is measured now.
 
     Returns:
         The rows of throughput.csv, and what else is to be known about the measurement.
@@ -130,26 +155,28 @@ def measure(
     threads, products_precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     hardware, code = machine(device), commit()
     skipped: list[str] = []
+    measured = measured or Measured()
     try:
-        groups = warm_up(subjects, settings, corpus, fresh, skipped)
+        groups = warm_up(subjects, settings, corpus, fresh, skipped, measured)
         products = {}
         for count in dict.fromkeys(subject.threads for subject in subjects):
             torch.set_num_threads(count)
-            products[count] = fastest_product(device)
+            earlier = [Product(**product) for product in measured.get("products", count) or []]
+            products[count] = _fastest_first([*earlier, *fastest_product(device)])
+            measured.keep({("products", count): [vars(product) for product in products[count]]})
         steps = affordable_steps([trial for group in groups for trial in group], settings)
-        time_windows(groups, steps, settings)
+        time_windows(groups, steps, settings, measured)
         if corpus and settings.loop_steps:
             for trial in (trial for group in groups for trial in group):
                 if trial.workload.phase == "train" and trial.workload.source_length is None:
-                    trial.workload.subject.set_up()
-                    trial.outside_share = outside_share(
-                        trial.workload.subject, corpus, settings.target_tokens, settings.loop_steps
-                    )
+                    subject = trial.workload.subject
+                    subject.set_up()
+                    share = partial(outside_share, subject, corpus, settings.target_tokens, settings.loop_steps)
+                    trial.outside_share = measured.once(share, "outside share", *trial.workload.key)
         # the device may have been slower at first, or later: the yardstick is its best
         for count, known in products.items():
             torch.set_num_threads(count)
-            known.append(time_product(device, known[0].size, known[0].precision))
-            known.sort(key=lambda product: -product.flops_per_second)
+            products[count] = _fastest_first([*known, time_product(device, known[0].size, known[0].precision)])
         rows = [
             row(trial, steps, settings, products[trial.workload.subject.threads][0], hardware["device"])
             for group in groups
@@ -178,6 +205,7 @@ def warm_up(
     corpus: PreparedCorpus | None,
     fresh: FreshProcesses | None,
     skipped: list[str],
+    measured: Measured,
 ) -> list[list[Trial]]:
     """Measures peak memory, builds every workload and runs it a few times.
 
@@ -187,6 +215,7 @@ def warm_up(
         corpus: as in `measure`.
         fresh: as in `measure`.
         skipped: gets a line for each workload that its model cannot do, as a sentence too long for it.
+        measured: as in `measure`; what was timed in windows already needs no warm-up.
 
     Returns:
         For each phase and length the models' trials, which are to be timed in alternation.
@@ -198,17 +227,17 @@ def warm_up(
         for phase, length in product(settings.phases, lengths):
             batches = batches_for(phase, length, settings, corpus, subjects[0].vocabulary_size)
             group: list[Trial] = []
-            memories: dict[tuple[str, str], int] = {}
             for rig in rigs:
                 try:
                     memory = None
                     if fresh:
                         # it hardly depends on the threads, and takes a process
-                        kind = (rig.subject.name, rig.subject.precision)
-                        if kind not in memories:
-                            memories[kind] = fresh.call(peak_memory_of, rig.subject, phase, length, settings)
-                        memory = memories[kind]
-                    group.append(_warmed_up(rig.workload(phase, length, batches), memory))
+                        kind = (rig.subject.name, rig.subject.precision, phase, length)
+                        memory = measured.once(
+                            partial(fresh.call, peak_memory_of, rig.subject, phase, length, settings),
+                            "peak memory", *kind,
+                        )  # fmt: skip
+                    group.append(_warmed_up(rig.workload(phase, length, batches), memory, measured))
                 except (RuntimeError, ValueError, IndexError, MemoryError) as error:
                     at = f"{length} subwords" if length else "the corpus"
                     skipped.append(f"{rig.subject.name}, {phase}, {at}: {error}")
@@ -222,12 +251,23 @@ def _counted(threads: int) -> str:
     return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
-def _warmed_up(workload: Workload, memory: int | None) -> Trial:
-    workload.subject.set_up()
-    device = torch.device(workload.subject.device)
-    batch = workload.batches[0]
-    seconds = [time_window([partial(workload.call, batch)], device) for _ in range(WARMUP_CALLS)]
-    return Trial(workload, memory, seconds[-1] / tokens_in([batch]))
+def _fastest_first(products: Iterable[Product]) -> list[Product]:
+    return sorted(products, key=lambda product: -product.flops_per_second)
+
+
+def _warmed_up(workload: Workload, memory: int | None, measured: Measured) -> Trial:
+    device, batch = torch.device(workload.subject.device), workload.batches[0]
+
+    def seconds_a_token() -> float:
+        workload.subject.set_up()
+        seconds = [time_window([partial(workload.call, batch)], device) for _ in range(WARMUP_CALLS)]
+        return seconds[-1] / tokens_in([batch])
+
+    seconds = measured.get("seconds", *workload.key) or []
+    now = None if seconds else seconds_a_token()
+    # the first call's estimate stays, so that all windows have the same steps
+    estimate = measured.once(lambda: now or seconds_a_token(), "seconds a token", *workload.key)
+    return Trial(workload, memory, estimate, seconds)
 
 
 def batches_for(
@@ -267,9 +307,10 @@ def affordable_steps(trials: Sequence[Trial], settings: Settings) -> int:
     return next((steps for steps in range(settings.steps, 1, -1) if affordable(steps)), 1)
 
 
-def time_windows(groups: Sequence[Sequence[Trial]], steps: int, settings: Settings) -> None:
-    """Times all trials, those of a group in alternation."""
+def time_windows(groups: Sequence[Sequence[Trial]], steps: int, settings: Settings, measured: Measured) -> None:
+    """Times all trials that no earlier call has timed, those of a group in alternation."""
     device = torch.device(settings.device)
+    groups = [[trial for trial in group if not trial.seconds] for group in groups]
     total = settings.windows * sum(trial.estimate(steps) for group in groups for trial in group)
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
     with Bar("timing", total, bar_format=form) as bar:
@@ -280,6 +321,7 @@ def time_windows(groups: Sequence[Sequence[Trial]], steps: int, settings: Settin
                 trial.seconds.append(seconds)
                 bar.set_description(f"{trial.workload.subject.name}, {trial.workload.phase}", refresh=False)
                 bar.update(trial.estimate(steps))
+            measured.keep({("seconds", *trial.workload.key): trial.seconds for trial in group})
 
 
 def _window(workload: Workload, steps: int) -> list[Callable[[], object]]:

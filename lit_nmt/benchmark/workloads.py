@@ -203,6 +203,11 @@ class Workload:
     call: Callable[[Batch], object]
     pair_flops: Callable[[], PairFlops]
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from the other workloads of a benchmark."""
+        return (self.subject.name, self.subject.precision, self.subject.threads, self.phase, self.source_length)
+
     def window(self, steps: int) -> list[Batch]:
         """The batches that make a window of at least so many steps; a step of decoding is one position.
 

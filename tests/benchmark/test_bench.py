@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from functools import partial
@@ -462,6 +463,43 @@ def test_bench_writes_the_table_and_its_circumstances(tmp_path: Path, monkeypatc
     assert environment["fastest_product"]["1 thread"]["flops_per_second"] > 1e8
     assert environment["versions"]["torch"] == torch.__version__
     assert environment["settings"]["steps"] == 2
+    assert not (folder / "unfinished.json").exists()
+
+
+def test_a_benchmark_that_is_killed_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "unfinished.json"
+    settings = Settings(lengths=[4, 6], phases=["train"], target_tokens=12, windows=2, steps=1, device="cpu")
+    lengths: list[int] = []
+    call = workloads.TrainingStep.__call__
+    monkeypatch.setattr(
+        workloads.TrainingStep,
+        "__call__",
+        lambda self, batch: (lengths.append(int(batch.source_lengths[0])), call(self, batch))[1],
+    )
+
+    def measure(settings: Settings = settings) -> list[measuring.Row]:
+        lengths.clear()
+        before = measuring.measured_before(path, [subject()], settings, None)
+        return measuring.measure([subject()], settings, None, None, before)[0]
+
+    def killed(windows: list, rounds: int, device: torch.device) -> Iterator[tuple[int, float]]:
+        for index, seconds in alternate(windows, rounds, device):
+            if lengths[-3:] == [4, 4, 6]:
+                raise KeyboardInterrupt
+            yield index, seconds
+
+    with monkeypatch.context() as patched:
+        patched.setattr(measuring, "alternate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            measure()
+    assert lengths == [4, 4, 6, 6, 4, 4, 6]
+    kept = json.loads(path.read_text(encoding="utf-8"))["values"]
+    (seconds,) = (value for name, value in kept.items() if name.startswith("seconds,"))
+    rows = measure()
+    assert lengths == [6, 6, 6, 6]  # warm-up and windows of what was not timed
+    assert float(rows[0]["tokens_per_second"]) == pytest.approx(12 / np.median(seconds), rel=0.01)
+    measure(replace(settings, windows=3))
+    assert lengths == [4, 4, 6, 6, 4, 4, 4, 6, 6, 6]  # another question is answered anew
 
 
 def test_a_study_says_what_is_measured_and_options_overrule_it(monkeypatch: pytest.MonkeyPatch) -> None:
