@@ -37,9 +37,6 @@ each step."""
 GROUP_SIZE = 16
 """Columns in a group of `top`."""
 
-CHUNK_ROWS = 32
-"""Rows in a chunk of `normalisers`."""
-
 
 class Decodable(Protocol):
     """What a search needs of a model (see `lit_nmt.models.translation`)."""
@@ -228,10 +225,10 @@ def _greedy_search(
     state = model.encode(source, source_lengths)
     for position in range(longest + 1):
         logits, state, _ = model.step(previous, state)
-        logits = logits.float()
-        previous = top(logits[:, EOS:], 1)[1][:, 0] + EOS
+        token_log_probabilities = logits.log_softmax(-1, torch.float32)
+        previous = top(token_log_probabilities[:, EOS:], 1)[1][:, 0] + EOS
         previous = previous.masked_fill(done | (caps <= position), EOS)
-        gained = logits.gather(1, previous[:, None])[:, 0] - normalisers(logits)
+        gained = token_log_probabilities.gather(1, previous[:, None])[:, 0]
         log_probabilities[sentences] += gained.masked_fill(done, 0)
         tokens[sentences, position] = previous
         done = previous == EOS
@@ -274,12 +271,11 @@ def _beam_search(model: Decodable, source: Tensor, source_lengths: Tensor, setti
     memories = _identities(state)
     for position in range(int(caps.max()) + 1):
         logits, state, _ = model.step(previous, state)
-        logits = logits.float()
-        normaliser = normalisers(logits)
+        token_log_probabilities = logits.log_softmax(-1, torch.float32)
         # how each hypothesis ends, and the best continuations of each, then of each sentence
-        ends = live + layout.table(logits[:, EOS] - normaliser)
-        word_logits, words = top(logits[:, WORDS:], min(size, logits.shape[1] - WORDS))
-        continuations = live[:, :, None] + layout.table(word_logits - normaliser[:, None])
+        ends = live + layout.table(token_log_probabilities[:, EOS])
+        best, words = top(token_log_probabilities[:, WORDS:], min(size, token_log_probabilities.shape[1] - WORDS))
+        continuations = live[:, :, None] + layout.table(best)
         continuations.masked_fill_((caps <= position)[:, None, None], -torch.inf)
         live, chosen = continuations.flatten(1).topk(size)
         # the best of both kinds, as many as there are places
@@ -385,7 +381,7 @@ def _best(finished: list[tuple[Tensor, Tensor, Tensor, Tensor]], batch: int, n_b
     return [sorted(hypotheses, key=lambda h: -h.score)[:n_best] for hypotheses in found]
 
 
-def top(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def top(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The largest `count` entries of each row, in descending order, and their columns, as `Tensor.topk`.
 
     On the CPU `topk` and `argmax` read a row an element at a time. Here the columns are first cut into
@@ -393,29 +389,19 @@ def top(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
     maxima. For 64 rows of 8,000 columns that is four times as fast.
 
     Args:
-        logits: (rows, columns).
+        values: (rows, columns).
         count: at most the columns.
     """
-    columns = logits.shape[1]
+    columns = values.shape[1]
     width = columns // GROUP_SIZE
-    if logits.device.type != "cpu" or width < 2 * count:
-        return logits.topk(count)
+    if values.device.type != "cpu" or width < 2 * count:
+        return values.topk(count)
     # a group is every width-th column, so that maxima are taken of whole stretches of a row at once
-    grouped = logits[:, : width * GROUP_SIZE].unflatten(1, (GROUP_SIZE, width))
+    grouped = values[:, : width * GROUP_SIZE].unflatten(1, (GROUP_SIZE, width))
     groups = grouped.amax(1).topk(count).indices
     members = torch.arange(0, width * GROUP_SIZE, width)
     candidates = (groups[:, None, :] + members[:, None]).flatten(1)
-    rest = torch.arange(width * GROUP_SIZE, columns).expand(len(logits), -1)
+    rest = torch.arange(width * GROUP_SIZE, columns).expand(len(values), -1)
     candidates = torch.cat([candidates, rest], 1)
-    values, best = logits.gather(1, candidates).topk(count)
-    return values, candidates.gather(1, best)
-
-
-def normalisers(logits: Tensor) -> Tensor:
-    """What to subtract from each row of logits (rows, vocabulary) to make them log probabilities, (rows,).
-
-    On the CPU a few rows at a time, so that what `logsumexp` makes in between stays in cache.
-    """
-    if logits.device.type != "cpu":
-        return logits.logsumexp(-1)
-    return torch.cat([chunk.logsumexp(-1) for chunk in logits.split(CHUNK_ROWS)])
+    largest, best = values.gather(1, candidates).topk(count)
+    return largest, candidates.gather(1, best)
