@@ -257,17 +257,13 @@ def _fastest_first(products: Iterable[Product]) -> list[Product]:
 
 def _warmed_up(workload: Workload, memory: int | None, measured: Measured) -> Trial:
     device, batch = torch.device(workload.subject.device), workload.batches[0]
-
-    def seconds_a_token() -> float:
+    timed, estimate = (measured.get(what, *workload.key) for what in ("seconds", "seconds a token"))
+    if not (timed and estimate):
         workload.subject.set_up()
-        seconds = [time_window([partial(workload.call, batch)], device) for _ in range(WARMUP_CALLS)]
-        return seconds[-1] / tokens_in([batch])
-
-    seconds = measured.get("seconds", *workload.key) or []
-    now = None if seconds else seconds_a_token()
-    # the first call's estimate stays, so that all windows have the same steps
-    estimate = measured.once(lambda: now or seconds_a_token(), "seconds a token", *workload.key)
-    return Trial(workload, memory, estimate, seconds)
+        calls = [time_window([partial(workload.call, batch)], device) for _ in range(WARMUP_CALLS)]
+        # the first call's estimate stays, so that all windows have the same steps
+        estimate = measured.once(lambda: calls[-1] / tokens_in([batch]), "seconds a token", *workload.key)
+    return Trial(workload, memory, estimate, timed or [])
 
 
 def batches_for(

@@ -121,7 +121,10 @@ def _length_figure(view: View, stem: str, title: str, label: str, rows: pd.DataF
         )
         shown = f"{spoken_phase(str(phase))}: peak memory"
         panels.append(draw_lengths(f"{stem}.{phase}-memory-by-length", shown, "MiB", frame, view.styles))
-    caption = f"Throughput and peak memory at fixed source lengths; {label}. Bands are intervals over windows."
+    caption = (
+        f"Throughput and peak memory at fixed source lengths; {label}. A batch has equally many target tokens at any "
+        "length: the longer its sentences, the fewer at once. Bands are intervals over windows."
+    )
     numbers = _table(view, f"Fixed lengths: {label}", rows)
     return Figure(title, panels, caption, numbers)
 
