@@ -346,8 +346,9 @@ def _move(state: State, rows: Tensor, memories: set[int], packs: bool) -> tuple[
     """Takes the given rows of a state.
 
     Args:
-        state: after a step. rows: the old row for each new one. memories: identities of the tensors that have
-        never changed since `encode`. They are equal for all rows of a
+        state: after a step.
+        rows: the old row for each new one.
+        memories: identities of the tensors that have never changed since `encode`. They are equal for all rows of a
             sentence, so they stay as they are unless the batch is packed.
         packs: whether rows change their sentences.
 
@@ -371,8 +372,9 @@ def _best(finished: list[tuple[Tensor, Tensor, Tensor, Tensor]], batch: int, n_b
     """Sorts the finished hypotheses by sentence and score.
 
     Args:
-        finished: sentences, tokens (hypotheses, position), scores and log probabilities of what ended
-        together. batch: sentences. n_best: hypotheses kept of each.
+        finished: sentences, tokens (hypotheses, position), scores and log probabilities of what ended together.
+        batch: sentences.
+        n_best: hypotheses kept of each.
     """
     found: list[list[Hypothesis]] = [[] for _ in range(batch)]
     for together in finished:

@@ -299,7 +299,8 @@ class DecoderLayer(EncoderLayer):
 
     def start(self, memory: Tensor) -> LayerCache:
         """An empty cache for this source."""
-        key, value = self.source_attention.project_memory(memory)
+        # in the order in which every step reads them, so that none has to copy them
+        key, value = (part.contiguous() for part in self.source_attention.project_memory(memory))
         empty = key[:, :, :0]
         return LayerCache(empty, empty, key, value)
 
