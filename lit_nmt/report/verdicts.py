@@ -37,14 +37,14 @@ def verdicts_section(view: View, others: Sequence[Section]) -> Section:
         text = "This study puts no claim on trial; its results are exploratory."
         return Section("verdicts", "Verdicts", [Paragraph(text)])
     parts = [(str(claim), rows) for claim, rows in claims.groupby("claim", sort=False)]
-    groups = [
-        Group(
-            [[Cell(words.judged(row.part)), *verdict_cells(row)] for row in rows.itertuples()],
-            titled(claim, rows),
-            id=claim_id(claim),
-        )
-        for claim, rows in parts
-    ]
+    groups = []
+    for claim, rows in parts:
+        own, shared = told_apart([str(part) for part in rows["part"]])
+        lines = [
+            [Cell(words.judged(where)), *verdict_cells(row)] for where, row in zip(own, rows.itertuples(), strict=True)
+        ]
+        title = ": ".join(text for text in (titled(claim, rows), words.device(shared)) if text)
+        groups.append(Group(lines, title, id=claim_id(claim)))
     columns = [
         Column("where", number=False),
         Column("verdict", number=False),
@@ -54,6 +54,14 @@ def verdicts_section(view: View, others: Sequence[Section]) -> Section:
     figures = [block for section in others for block in section.blocks if isinstance(block, Figure)]
     folds = [_fold(view, claim, rows, figures) for claim, rows in parts]
     return Section("verdicts", "Verdicts", [Table("Claims on trial", columns, groups, note), *folds])
+
+
+def told_apart(parts: Sequence[str]) -> tuple[list[str], str]:
+    """What tells the parts of a claim from one another, and what they have in common, to be said once."""
+    pieces = [part.split(", ") for part in parts]
+    shared = [piece for piece in pieces[0] if all(piece in others for others in pieces)]
+    own = [", ".join(piece for piece in part if piece not in shared) for part in pieces]
+    return (own, ", ".join(shared)) if all(own) else (list(parts), "")
 
 
 def claim_id(claim: str) -> str:

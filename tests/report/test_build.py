@@ -108,6 +108,19 @@ def test_every_claim_states_itself_and_its_sources(claim: str) -> None:
     assert sources
 
 
+@pytest.mark.parametrize(
+    ("parts", "own", "shared"),
+    [
+        (["train, Acme, float32", "decode, Acme, float32"], ["train", "decode"], "Acme, float32"),
+        (["time, train, Acme", "path length"], ["time, train, Acme", "path length"], ""),
+        (["market, beam5", "market, beam5, long"], ["market, beam5", "market, beam5, long"], ""),
+        (["market, beam5"], ["market, beam5"], ""),
+    ],
+)
+def test_what_the_parts_of_a_claim_share_is_said_once(parts: list[str], own: list[str], shared: str) -> None:
+    assert verdicts.told_apart(parts) == (own, shared)
+
+
 def test_figures_are_named_for_claims_that_there_are() -> None:
     assert verdicts.SEEN_IN.keys() <= CLAIMS.keys()
 
