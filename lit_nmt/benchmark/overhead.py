@@ -24,7 +24,7 @@ from lit_nmt.data.datamodule import TranslationData
 from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.fit import TRAINER_DEFAULTS
 
-ROUNDS = 3
+ROUNDS = 5
 """Windows of the loop and of the bare step, after one of each for warming up."""
 
 
@@ -32,7 +32,7 @@ def outside_share(subject: Subject, corpus: PreparedCorpus, max_tokens: int, ste
     """The share of the loop's time outside the model, measured in one real training.
 
     Every `steps` batches the training pauses, and a twin of its model takes the same batches without the
-    loop. So both do the same work in the same minutes; the share is the median over three such pairs of
+    loop. So both do the same work in the same minutes; the share is the median over five such pairs of
     windows. Noise can make it negative.
 
     Args:
