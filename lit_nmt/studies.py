@@ -431,7 +431,8 @@ def read_model(name: str, asked_by: Path | str = "") -> dict[str, Any]:
         raise UserError(f'{place}no model "{name}" ({path} does not exist){_instead(name, MODELS)}')
     fragment = read_yaml(path)
     model = fragment.get("model")
-    if not isinstance(model, dict) or not isinstance(model.get("class_path"), str):
+    class_path = model.get("class_path") if isinstance(model, dict) else None
+    if not isinstance(class_path, str) or not class_path.strip():
         raise UserError(f"{path}: no model.class_path found; expected `model: {{class_path: ..., init_args: ...}}`")
     check_fragment(fragment, f"{path}: ", (*FRAGMENT, "seed_everything", "threads"))
     return fragment

@@ -396,6 +396,8 @@ TABLE = [
         "subwords.vocabulary_size: 300", "could not be trained", "check its text"),
     # --------------------------------------------------------------------------------------- model YAMLs and classes
     Bad("no class", write(MODEL, "model: {}\n"), STATUS, MODEL, "no model.class_path", "expected `model:"),
+    Bad("empty class", write(MODEL, "model: {class_path: ''}\n"), STATUS, MODEL, "no model.class_path",
+        "expected `model:"),
     Bad("arguments listed", edit(MODEL, "model/init_args", [3]), CHECK, f"{MODEL}: model.init_args", "a list of 1",
         "expected keys"),
     Bad("a class that does not exist", edit(MODEL, "model/class_path", "lit_nmt.Nothing"), CHECK, "lit_nmt.Nothing",
