@@ -258,7 +258,11 @@ class Recurrence(nn.Module):
         return outputs, self._batch_first(states)
 
     def _step(self, inputs: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:
-        """`advance` of an LSTM by one position.
+        """`advance` of an LSTM by one position, without dropout.
+
+        Args:
+            inputs: (batch, 1, inputs).
+            state: hidden and cell states, each (batch, layers, hidden dim).
 
         On the CPU the fused call lays all weights out anew each time, which for a few sentences takes three times as
         long as their products.
