@@ -215,7 +215,7 @@ class Study:
         claims: By claim: its criterion, the smallest effect of interest, and what else the claim reads.
         bench: What is measured for throughput; nothing where absent.
         probe: On what gradients are measured over distance; nothing where absent.
-        estimate_minutes: Of the whole study on two CPU cores, for a plan before anything was measured; none for GPUs.
+        estimate_minutes: Of the whole study on two CPU cores, for a plan before anything was measured.
     """
 
     title: str

@@ -433,8 +433,7 @@ def test_shipped_studies_plan_their_runs(path: Path, monkeypatch: pytest.MonkeyP
     for part in load_study(path.stem).parts:
         assert part.runs or part.benched_runs()
         assert part.question
-        # in minutes of two processor cores, of which nobody knows how many a study for GPUs would take
-        assert part.estimate_minutes or all(run.accelerator == "gpu" for run in part.runs)
+        assert part.estimate_minutes
         assert all(run.test_sets for run in part.runs)
 
 
