@@ -199,6 +199,7 @@ def test_attention_is_a_table_over_the_words(visit: Open) -> None:
     first.locator(".attention summary").last.focus()
     page.keyboard.press("Enter")
     table = first.locator(".heat").last
+    table.locator("thead th").first.wait_for()  # drawn when the fold's toggle event comes, a moment after the key
     columns = ["The", "old", "lighthouse", "stands", "alone", ".", "(end)"]
     assert table.locator("thead th").all_inner_texts() == columns
     rows = ["Der", "alte", "Leuchtturm", "steht", "allein", ".", "(end)"]
