@@ -55,11 +55,13 @@ class ModelEntry:
         base: The model YAML, default the entry's name.
         init_args: What differs from it.
         fit: A LightningCLI fragment for this model alone, merged after the study's.
+        seeds: Those of a corpus's seeds to train this model with, default all: one for a first look at a variant.
     """
 
     base: str | None = None
     init_args: dict[str, Any] = field(default_factory=dict)
     fit: dict[str, Any] = field(default_factory=dict)
+    seeds: list[int] | None = None
 
 
 @dataclass
@@ -288,7 +290,7 @@ class Study:
                 f'{self.path}: bench: no corpus "{corpus}" in this study{suggestion(corpus, self.corpora)}'
             )
         models = (self.bench.models or self.models) if self.bench else []
-        return [self._plan(corpus, model, (self.seeds_of(corpus) or [1])[0]) for model in models]
+        return [self._plan(corpus, model, (self.seeds_of(corpus, model) or [1])[0]) for model in models]
 
     @property
     def probe_folder(self) -> Path:
@@ -323,12 +325,14 @@ class Study:
             for corpus in self.corpora
             for seed in self.seeds_of(corpus)
             for model in self.models
+            if seed in self.seeds_of(corpus, model)
         ]
 
-    def seeds_of(self, corpus: str) -> list[int]:
-        """The seeds to train with on a corpus; none where models are only measured."""
-        entry = self.corpora[corpus]
-        return self.seeds if entry is None or entry.seeds is None else entry.seeds
+    def seeds_of(self, corpus: str, model: str | None = None) -> list[int]:
+        """The seeds to train with on a corpus, all or a model's; none where models are only measured."""
+        entry, chosen = self.corpora[corpus], self.models[model] if model else None
+        seeds = self.seeds if entry is None or entry.seeds is None else entry.seeds
+        return seeds if chosen is None or chosen.seeds is None else [seed for seed in seeds if seed in chosen.seeds]
 
     @cached_property
     def corpus_configs(self) -> dict[str, CorpusConfig]:

@@ -86,6 +86,17 @@ def test_a_corpus_may_have_seeds_of_its_own(checkout: Path) -> None:
     assert {run.seed for run in runs if run.corpus == "words-short"} == {1, 2}
 
 
+def test_a_model_may_be_trained_with_some_of_the_seeds(checkout: Path) -> None:
+    models = {**STUDY["models"], "plain": {**(STUDY["models"]["plain"] or {}), "seeds": [2, 5]}}
+    planned = study(models=models, bench={"lengths": [8]})
+    assert {run.seed for run in planned.runs if run.model == "plain"} == {2}
+    assert {run.seed for run in planned.runs if run.model == "reversed"} == {1, 2}
+    assert [(run.model, run.seed) for run in planned.benched_runs()] == [("plain", 2), ("reversed", 1)]
+    models["plain"]["seeds"] = [5]
+    with pytest.raises(UserError, match=r"seeds of plain: \[5\] found, none of which a corpus has"):
+        study(models=models)
+
+
 def test_a_study_may_measure_models_without_training_them(checkout: Path) -> None:
     bench = {"lengths": [8], "threads": [1, 2]}
     trained, measured = study(bench=bench), study(seeds=[], bench=bench)
