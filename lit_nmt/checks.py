@@ -91,6 +91,7 @@ def check_study(study: Study) -> None:
             raise UserError(f"{path}: tuning.trials.{model}: none there; add each trial with its validation BLEU")
     fragments = {
         "fit": study.fit,
+        **{f"corpora.{name}.fit": corpus.fit for name, corpus in study.corpora.items() if corpus},
         **{f"models.{name}.fit": model.fit for name, model in study.models.items() if model},
     }
     for key, fragment in fragments.items():

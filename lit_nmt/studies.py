@@ -39,11 +39,13 @@ class CorpusEntry:
     Attributes:
         base: The corpus YAML, default the entry's name.
         overrides: What differs from it, as `{filters: {max_words: 30}}`; the entry's name is the variant's.
+        fit: A LightningCLI fragment for all models on this corpus, merged after the study's: a budget of its own.
         seeds: The seeds to train with on this corpus, default the study's.
     """
 
     base: str | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
+    fit: dict[str, Any] = field(default_factory=dict)
     seeds: list[int] | None = None
 
 
@@ -54,7 +56,7 @@ class ModelEntry:
     Attributes:
         base: The model YAML, default the entry's name.
         init_args: What differs from it.
-        fit: A LightningCLI fragment for this model alone, merged after the study's.
+        fit: A LightningCLI fragment for this model alone, merged after the corpus's.
         seeds: Those of a corpus's seeds to train this model with, default all: one for a first look at a variant.
     """
 
@@ -372,11 +374,12 @@ class Study:
 
     def _plan(self, corpus: str, model: str, seed: int) -> PlannedRun:
         corpus_config = self.corpus_config(corpus)
-        entry = self.models[model] or ModelEntry()
+        on, entry = self.corpora[corpus] or CorpusEntry(), self.models[model] or ModelEntry()
         config: dict[str, Any] = {"data": {"corpus": corpus_config.as_dict()}}
         config = merge(config, read_model(entry.base or model, self.path))
         config = merge(config, {"model": {"init_args": entry.init_args}} if entry.init_args else {})
-        config = merge(merge(config, self.fit), entry.fit)
+        for fragment in (self.fit, on.fit, entry.fit):
+            config = merge(config, fragment)
         config["threads"] = self.threads
         config.pop("seed_everything", None)
         config["trainer"] = merge(config.get("trainer") or {}, {})

@@ -131,6 +131,21 @@ def test_a_run_lies_in_a_folder_of_corpus_model_digest_and_seed(checkout: Path) 
     assert parts[3] == "seed2"
 
 
+def test_a_corpus_may_have_a_budget_of_its_own(checkout: Path) -> None:
+    long = {"fit": {"data": {"target_tokens": 5000}}}
+    models = {**STUDY["models"], "reversed": {"base": "plain", "fit": {"data": {"target_tokens": 7000}}}}
+    planned = study(corpora={"words": long, "words-short": STUDY["corpora"]["words-short"]}, models=models)
+    found = {(run.corpus, run.model): run.config["data"]["target_tokens"] for run in planned.runs}
+    assert found == {
+        ("words", "plain"): 5000,
+        ("words-short", "plain"): 1000,
+        ("words", "reversed"): 7000,
+        ("words-short", "reversed"): 7000,
+    }
+    with pytest.raises(UserError, match=r"corpora\.words\.fit\.data\.target_tokens: found a whole number 0"):
+        study(corpora={"words": {"fit": {"data": {"target_tokens": 0}}}})
+
+
 def test_seeds_share_a_digest_and_what_else_differs_does_not(checkout: Path) -> None:
     before = run_of(study()).folder
     assert run_of(study(), seed=2).folder.parent == before.parent

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from lit_nmt.configuration import merge
 from lit_nmt.evaluation import ALL
 from lit_nmt.intervals import ENOUGH_SEEDS
 from lit_nmt.report import words
@@ -137,27 +138,37 @@ def _cut_in(records: dict[str, Any], test_set: str) -> dict[str, int]:
 
 def compared_section(view: View) -> Section:
     """Models, parameters, corpora and budget."""
-    results = view.results
-    runs, study = results["runs"], results.study
+    study = view.results.study
     blocks: list[Any] = []
     if view.styles:
         blocks.append(_models_table(view))
     if view.corpora:
         blocks.append(_corpora_table(view))
-    spent = runs[runs["status"] == "finished"]["target_tokens"].dropna()
-    budget = ((study.get("fit") or {}).get("data") or {}).get("target_tokens")
-    if budget:
-        text = f"Every run has the same budget, {words.large(float(budget))} target tokens, and never stops early"
-        if len(spent) and spent.max() - spent.min() > 0.02 * spent.max():
-            text = (
-                f"The budget of a run is {words.large(float(budget))} target tokens; spent were between "
-                f"{words.large(spent.min())} and {words.large(spent.max())}"
-            )
-        text += ". The weights that are scored were chosen on the validation split; test sets are decoded once."
-        blocks.append(Paragraph(text))
+    blocks += _budget(view)
     if study.get("tuning"):
         blocks.append(_tuning(view, study["tuning"]))
     return Section("compared", "What was compared", blocks or [Paragraph("No runs yet.", "missing")])
+
+
+def _budget(view: View) -> list[Paragraph]:
+    study, runs = view.results.study, view.results["runs"]
+    tokens = {
+        corpus: merge(study.get("fit") or {}, (entry or {}).get("fit") or {}).get("data", {}).get("target_tokens")
+        for corpus, entry in (study.get("corpora") or {}).items()
+    }
+    if not all(tokens.values()) or not tokens:
+        return []
+    shown = {corpus: f"{words.large(float(budget))} target tokens" for corpus, budget in tokens.items()}
+    if len(set(shown.values())) == 1:
+        text = f"Every run has the same budget, {next(iter(shown.values()))}, and never stops early"
+    else:
+        each = ", ".join(f"{budget} on {corpus}" for corpus, budget in shown.items())
+        text = f"Every run on a corpus has the same budget ({each}), and never stops early"
+    spent = runs[runs["status"] == "finished"].groupby("corpus")["target_tokens"].agg(["min", "max"])
+    for corpus, (least, most) in spent[spent["max"] - spent["min"] > 0.02 * spent["max"]].iterrows():
+        text += f"; on {corpus}, between {words.large(least)} and {words.large(most)} were spent"
+    text += ". The weights that are scored were chosen on the validation split; test sets are decoded once."
+    return [Paragraph(text)]
 
 
 def _models_table(view: View) -> Table:

@@ -178,6 +178,21 @@ def test_every_trial_of_the_tuning_is_shown(place: Path) -> None:
         assert f">{bleu:.1f}<" in page
 
 
+def test_budgets_are_those_of_each_corpus(made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    corpora = {"market-en-de": [1], "harbour-en-de": [1]}
+    results = made_up(tmp_path / "reports/demo/results", throughput=False, **{**SMALL, "corpora": corpora})
+    report("demo", results)
+    page = Path("reports/demo/report.md").read_text(encoding="utf-8")
+    assert "Every run has the same budget, 6\u202fM target tokens, and never" in page
+    study = json.loads((results / "study.json").read_text(encoding="utf-8"))
+    study["corpora"]["harbour-en-de"]["fit"] = {"data": {"target_tokens": 500000}}
+    (results / "study.json").write_text(json.dumps(study), encoding="utf-8")
+    report("demo", results)
+    page = Path("reports/demo/report.md").read_text(encoding="utf-8")
+    assert "(6\u202fM target tokens on market-en-de, 500\u202fk target tokens on harbour-en-de)" in page
+
+
 def test_hypotheses_are_shown_not_run(place: Path) -> None:
     page = (place / "reports/demo/index.html").read_text(encoding="utf-8")
     assert "<script>document" not in page
