@@ -91,7 +91,9 @@ def warnings(view: View) -> list[str]:
     for corpus in view.corpora:
         counts = finished[finished["corpus"] == corpus].groupby("model")["seed"].nunique()
         if len(counts) and counts.min() < ENOUGH_SEEDS:
-            seeds = words.count(int(counts.min()), "seed")
+            seeds = words.count(int(counts.max()), "seed")
+            if counts.min() < counts.max():
+                seeds = f"{words.number(counts.min(), 0)} to {words.number(counts.max(), 0)} seeds"
             found.append(f"Few seeds: {seeds} a model on {corpus}. Differences may be those of chance.")
     tolerance = study.get("parameters_tolerance", 0.05)
     for corpus in view.corpora:
