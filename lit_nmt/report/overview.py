@@ -162,13 +162,16 @@ def _budget(view: View) -> list[Paragraph]:
         return []
     shown = {corpus: f"{words.large(float(budget))} target tokens" for corpus, budget in tokens.items()}
     if len(set(shown.values())) == 1:
-        text = f"Every run has the same budget, {next(iter(shown.values()))}, and never stops early"
+        text = f"Every run has the same budget, {next(iter(shown.values()))}"
     else:
         each = ", ".join(f"{budget} on {corpus}" for corpus, budget in shown.items())
-        text = f"Every run on a corpus has the same budget ({each}), and never stops early"
+        text = f"Every run on a corpus has the same budget ({each})"
     spent = runs[runs["status"] == "finished"].groupby("corpus")["target_tokens"].agg(["min", "max"])
-    for corpus, (least, most) in spent[spent["max"] - spent["min"] > 0.02 * spent["max"]].iterrows():
+    uneven = spent[spent["max"] - spent["min"] > 0.02 * spent["max"]]
+    for corpus, (least, most) in uneven.iterrows():
         text += f"; on {corpus}, between {words.large(least)} and {words.large(most)} were spent"
+    if uneven.empty:
+        text += ", and never stops early"
     text += ". The weights that are scored were chosen on the validation split; test sets are decoded once."
     return [Paragraph(text)]
 

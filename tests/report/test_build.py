@@ -190,7 +190,25 @@ def test_budgets_are_those_of_each_corpus(made_up, tmp_path: Path, monkeypatch: 
     (results / "study.json").write_text(json.dumps(study), encoding="utf-8")
     report("demo", results)
     page = Path("reports/demo/report.md").read_text(encoding="utf-8")
-    assert "(6\u202fM target tokens on market-en-de, 500\u202fk target tokens on harbour-en-de)" in page
+    budgets = "(6\u202fM target tokens on market-en-de, 500\u202fk target tokens on harbour-en-de)"
+    assert f"{budgets}, and never stops early." in page
+    runs = pd.read_csv(results / "runs.csv")
+    runs.loc[(runs["corpus"] == "harbour-en-de") & (runs["model"] == "seq2seq"), "target_tokens"] = 300000
+    runs.to_csv(results / "runs.csv", index=False)
+    report("demo", results)
+    page = Path("reports/demo/report.md").read_text(encoding="utf-8")
+    assert f"{budgets}; on harbour-en-de, between 300\u202fk and " in page
+    assert "never stops early" not in page
+
+
+def test_models_with_fewer_seeds_than_others_are_told(
+    made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    failed = (("market-en-de", "seq2seq", 2),)
+    report("demo", made_up(tmp_path / "reports/demo/results", throughput=False, failed=failed, **SMALL))
+    page = Path("reports/demo/report.md").read_text(encoding="utf-8")
+    assert "Few seeds: 1 to 2 seeds a model on market-en-de." in page
 
 
 def test_hypotheses_are_shown_not_run(place: Path) -> None:
