@@ -60,9 +60,9 @@ def check_study(study: Study) -> None:
         for seed in seeds:
             if not 0 <= seed <= _HIGHEST_SEED:
                 raise UserError(f"{path}: seeds of {name}: found {seed}, expected 0 or more, to {_HIGHEST_SEED}")
-    for name, model in study.models.items():
-        if model and model.seeds is not None and not any(study.seeds_of(corpus, name) for corpus in study.corpora):
-            raise UserError(f"{path}: seeds of {name}: {model.seeds} found, none of which a corpus has")
+    for name, entry in study.models.items():
+        if entry and entry.seeds is not None and not any(study.seeds_of(corpus, name) for corpus in study.corpora):
+            raise UserError(f"{path}: seeds of {name}: {entry.seeds} found, none of which a corpus has")
     if study.threads < 1:
         raise UserError(f"{path}: threads: found {study.threads}, expected 1 or more")
     for key, amount in vars(study.cluster).items():
