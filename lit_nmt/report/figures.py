@@ -110,8 +110,8 @@ def draw_bins(
 
 
 def _a_whole_point(axes: Axes) -> None:
-    """Draws scores that are all next to nothing from 0 to 1, lest noise fill the panel."""
-    if axes.get_ylim()[1] < 1:
+    """Draws scores that are all next to nothing from 0 to 1, lest noise fill the panel; what falls below 0 is none."""
+    if axes.dataLim.ymin >= 0 and axes.get_ylim()[1] < 1:
         axes.set_ylim(0, 1)
 
 

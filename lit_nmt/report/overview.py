@@ -88,13 +88,16 @@ def warnings(view: View) -> list[str]:
     if missing:
         text = f"{len(planned) - len(missing) - len(lost & set(planned))} of {len(planned)} planned runs have finished"
         found.append(f"{text}; the others are not in this report.")
+    few: dict[str, list[str]] = {}
     for corpus in view.corpora:
         counts = finished[finished["corpus"] == corpus].groupby("model")["seed"].nunique()
         if len(counts) and counts.min() < ENOUGH_SEEDS:
             seeds = words.count(int(counts.max()), "seed")
             if counts.min() < counts.max():
                 seeds = f"{words.number(counts.min(), 0)} to {words.number(counts.max(), 0)} seeds"
-            found.append(f"Few seeds: {seeds} a model on {corpus}. Differences may be those of chance.")
+            few.setdefault(seeds, []).append(corpus)
+    for seeds, corpora in few.items():
+        found.append(f"Few seeds: {seeds} a model on {words.listing(corpora)}. Differences may be those of chance.")
     tolerance = study.get("parameters_tolerance", 0.05)
     for corpus in view.corpora:
         sizes = runs[runs["corpus"] == corpus]["parameters"].dropna()

@@ -68,6 +68,16 @@ def test_inline_colours_follow_the_page(panels) -> None:
         assert 'fill="#ffffff"' in panel.svg
 
 
+def test_a_panel_shows_what_is_drawn() -> None:
+    def heights(*values: float) -> set[str]:
+        rows = pd.DataFrame({"model": "seq2seq", "seed": 1, "x": [1.0, 2.0, 3.0], "y": values})
+        drawing = ElementTree.fromstring(draw_curves("six", "Curve", "unit", rows, STYLES, "tokens").inline)
+        return {text.strip() for text in drawing.itertext() if text.strip()}
+
+    assert "1.0" in heights(0.01, 0.02, 0.03), "noise would fill the panel"
+    assert "−6" in heights(-2.0, -4.0, -6.0), "powers of ten lie below 0"
+
+
 def test_identifiers_are_unique_over_panels(panels) -> None:
     found = [name for panel in panels for name in re.findall(r'\bid="([^"]*)"', panel.inline)]
     assert len(found) == len(set(found))
