@@ -83,26 +83,33 @@ def test_decisions_need_the_whole_interval_on_one_side():
     assert decide(float("nan"), float("nan"), 1.1) == "inconclusive"
 
 
-def test_the_criterions_commit_is_that_of_the_yaml_and_tells_later_changes(tmp_path):
+def test_the_criterions_commit_is_the_first_of_what_is_judged_now_and_tells_later_changes(tmp_path):
     def git(*arguments):
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
         done = subprocess.run(["git", *identity, *arguments], cwd=tmp_path, check=True, capture_output=True, text=True)
         return done.stdout.strip()
 
+    def commit(text):
+        path.write_text(text)
+        git("add", path.name)
+        git("commit", "-qm", "a change")
+        return git("rev-parse", "HEAD")
+
     path = tmp_path / "trial.yaml"
-    path.write_text("title: a\n")
-    assert criterion_commit(SimpleNamespace(path=path)) == ""
+    study = SimpleNamespace(path=path)
+    path.write_text("bins: [5]\n")
+    assert criterion_commit(study) == ""
     git("init", "-q")
-    assert criterion_commit(SimpleNamespace(path=path)) == ""
-    git("add", "trial.yaml")
-    git("commit", "-qm", "criterion")
-    first = git("rev-parse", "HEAD")
-    (tmp_path / "other").write_text("b\n")
-    git("add", "other")
-    git("commit", "-qm", "something else")
-    assert criterion_commit(SimpleNamespace(path=path)) == first
-    path.write_text("title: b\n")
-    assert criterion_commit(SimpleNamespace(path=path)) == f"{first}+changes"
+    assert criterion_commit(study) == ""
+    commit("{")
+    other = commit("bins: [4]\n")
+    first = commit("bins: [5]\n")
+    assert first != other
+    assert criterion_commit(study) == first
+    latest = commit("# In other words\ntitle: a\ntuning: {note: b}\nbins: [5]\n")
+    assert criterion_commit(study) == first
+    path.write_text("bins: [6]\n")
+    assert criterion_commit(study) == f"{latest}+changes"
 
 
 # -------------------------------------------------------------------------------------------------- claim 5

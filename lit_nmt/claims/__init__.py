@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import yaml
 
 from lit_nmt.claims.data import transformers_need_more_data
 from lit_nmt.claims.length import (
@@ -56,7 +58,7 @@ class Verdict:
         claim: Its name in `CLAIMS`.
         part, statistic, value, low, high, paper, evidence: As in `Finding`.
         criterion: What decides, as it stands in the study's YAML.
-        criterion_commit: The commit that last changed that YAML.
+        criterion_commit: The commit since which only words of that YAML changed.
     """
 
     claim: str
@@ -111,8 +113,12 @@ def judge(study: Study, tables: Tables, commit: str | None = None) -> pd.DataFra
     return pd.DataFrame(rows, columns=[field.name for field in fields(Verdict)])
 
 
+_WORDS = ("title", "question", "tuning", "estimate_minutes")
+"""Keys of a study that change nothing of what is measured or judged."""
+
+
 def criterion_commit(study: Study) -> str:
-    """The commit that last changed the study's YAML; "+changes" follows where it was edited since.
+    """The commit since which only words of the study's YAML changed; "+changes" follows where it was edited since.
 
     Empty outside git and for a file that was never committed.
     """
@@ -120,15 +126,21 @@ def criterion_commit(study: Study) -> str:
     def git(*arguments: str) -> str:
         try:
             done = subprocess.run(
-                ["git", *arguments, "--", study.path.name],
-                cwd=study.path.parent,
-                capture_output=True,
-                text=True,
-                check=True,
+                ["git", *arguments], cwd=study.path.parent, capture_output=True, text=True, check=True
             )
         except (OSError, subprocess.CalledProcessError):
             return ""
-        return done.stdout.strip()
+        return done.stdout
 
-    commit = git("log", "-n", "1", "--format=%H")
-    return f"{commit}+changes" if commit and git("status", "--porcelain") else commit
+    def design(text: str) -> dict[str, Any]:
+        try:
+            return {key: value for key, value in yaml.safe_load(text).items() if key not in _WORDS}
+        except (yaml.YAMLError, AttributeError):  # an earlier commit may hold anything
+            return {}
+
+    commits = git("log", "--format=%H", "--", study.path.name).split()
+    if not commits:
+        return ""
+    now = design(study.path.read_text(encoding="utf-8"))
+    same = [*takewhile(lambda commit: design(git("show", f"{commit}:./{study.path.name}")) == now, commits)]
+    return same[-1] if same else f"{commits[0]}+changes"
