@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import pandas as pd
+
 from lit_nmt.claims import CLAIMS
 from lit_nmt.report import words
 from lit_nmt.report.content import Cell, Column, Group, Paragraph, Report, Section, Table
 from lit_nmt.report.overview import counted_verdicts
 from lit_nmt.report.tables import Results
-from lit_nmt.report.verdicts import claim_id, titled, verdict_cells
+from lit_nmt.report.verdicts import SYMBOLS, claim_id, titled, verdict_cells
 
 
 def make_whole(results: Results) -> Report:
@@ -49,18 +51,31 @@ def _verdicts_section(results: Results) -> Section:
             [
                 _linked(parts.get(row.study), str(row.study), f"#{claim_id(str(claim))}", str(row.part)),
                 *verdict_cells(row),
-                Cell(str(row.statistic), note=f"Criterion: {row.criterion}"),
+                Cell(str(row.statistic)),
             ]
             for row in own.itertuples()
         ]
-        groups.append(Group(rows, titled(str(claim), own), claimed(str(claim)), claim_id(str(claim))))
+        criteria = [f"Criterion: {criterion}" for criterion in own["criterion"].unique()]
+        note = " ".join([claimed(str(claim)), *criteria])
+        groups.append(Group(rows, titled(str(claim), own), note, claim_id(str(claim))))
     columns = [
         Column("evidence", number=False, hint="the study that judged, and where"),
         Column("verdict", number=False),
         Column("value", hint="with its 95 % interval"),
         Column("what was measured", number=False),
     ]
-    return Section("verdicts", "Verdicts", [Table("Claims on trial", columns, groups)])
+    return Section("verdicts", "Verdicts", [_at_a_glance(claims), Table("Claims on trial", columns, groups)])
+
+
+def _at_a_glance(claims: pd.DataFrame) -> Table:
+    rows = []
+    for claim, own in claims.groupby("claim", sort=False):
+        counts = {verdict: int((own["verdict"] == verdict).sum()) for verdict in SYMBOLS}
+        cells = [Cell(f"{n:,}", n, verdict) if n else Cell(words.NOTHING, 0) for verdict, n in counts.items()]
+        rows.append([Cell(claimed(str(claim)), link=f"#{claim_id(str(claim))}"), *cells])
+    columns = [Column("claim", number=False), *(Column(f"{symbol} {name}") for name, symbol in SYMBOLS.items())]
+    note = "Verdicts on each claim: of several texts, models and machines, so that they need not agree."
+    return Table("At a glance", columns, [Group(rows)], note)
 
 
 def _open_section(judged: set[str], not_judged: list[str]) -> Section:
