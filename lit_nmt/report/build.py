@@ -203,7 +203,7 @@ def _write_examples(results: Results, folder: Path, shareable: bool) -> None:
             left_out[corpus] = len(sentences)
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in kept]
     write_text(folder / "examples.jsonl", "".join(lines))
-    if left_out or shareable:
+    if left_out or shareable or (results.folder / "left_out.json").exists():
         write_json(folder / "left_out.json", left_out)
     else:
         (folder / "left_out.json").unlink(missing_ok=True)

@@ -276,6 +276,22 @@ def test_shareable_report_leaves_the_full_one_whole(made_up, tmp_path: Path, mon
     assert SECRETS[0] not in (shareable / "results/examples.jsonl").read_text(encoding="utf-8")
 
 
+def test_a_shareable_report_drawn_again_still_says_that_nothing_was_left_out(
+    made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    results = made_up(tmp_path / "reports/demo/results", throughput=False, **SMALL)
+    for path in results.iterdir():
+        if path.name != "study.json":
+            path.unlink()
+    report("demo", Path("reports/demo/results"), publish=True)
+    published = tmp_path / "reports/published/demo"
+    before = _bytes(published)
+    assert before["results/left_out.json"] == b"{}\n"
+    report("demo", Path("reports/published/demo/results"))
+    assert _bytes(published) == before
+
+
 def test_failed_runs_and_missing_measurements_are_said_in_their_place(
     made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
