@@ -76,13 +76,16 @@ class Candidate:
         return {**(self.fragment["model"].get("init_args") or {}), **self.options}
 
     def make(self, seed: int = 0, vocabulary_size: int = VOCABULARY, **overrides: Any) -> TranslationModule:
-        """A small copy with float64 weights, in evaluation mode; biases and norms at random, lest they hide faults."""
+        """A small copy with float64 weights, in evaluation mode; what starts as 0 or 1 at random, as after training,
+        lest it hide faults."""
         torch.manual_seed(seed)
         fragment = {"model": {**self.fragment["model"], "init_args": self.init_args(**overrides)}}
         model = make_model(fragment, vocabulary_size)
         for parameter in model.parameters():
             if parameter.dim() == 1:
                 torch.nn.init.normal_(parameter, std=0.1)
+        with torch.no_grad():
+            model.embedding.weight[PAD].normal_(std=0.1)
         return model.double().eval()
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from lit_nmt.data.batching import Batch
 from lit_nmt.data.subwords import EOS, PAD
-from lit_nmt.models.layers import Dropout, Readout, linear, smoothed_cross_entropy
+from lit_nmt.models.layers import Dropout, Readout, linear, padding_mask, smoothed_cross_entropy
 from lit_nmt.models.translation import Step, TranslationModule
 
 CERTAIN = 20.0
@@ -90,7 +90,7 @@ class FeedForward(TranslationModule):
         self.longest_source, self.longest_target = longest_source, longest_target
         self.window = window
         self.autoregressive = window > 0
-        self.features = linear(dim, position_dim, bias=False)  # none, so that padding stays 0
+        self.features = linear(dim, position_dim, bias=False)
         self.encoder = nn.Sequential(
             hidden(longest_source * position_dim, hidden_dim, dropout),
             *(hidden(hidden_dim, hidden_dim, dropout) for _ in range(layers - 1)),
@@ -105,6 +105,8 @@ class FeedForward(TranslationModule):
 
     def encode(self, source: Tensor, source_lengths: Tensor) -> FeedForwardState:
         inputs = self.features(self.embed(source[:, : self.longest_source]))
+        # where there is no word the input is 0; the vector of padding is not, since it is the output's as well
+        inputs = inputs * padding_mask(source_lengths, inputs.shape[1])[..., None]
         inputs = F.pad(inputs, (0, 0, 0, self.longest_source - inputs.shape[1]))
         outputs = self.encoder(inputs.flatten(1)).unflatten(1, (self.longest_target, -1))
         nothing = source.new_full((len(source), self.window), PAD)

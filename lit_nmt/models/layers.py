@@ -21,7 +21,8 @@ class Embedding(nn.Embedding):
     """Subword vectors of unit scale, shared by source, target and output.
 
     Weights are drawn with standard deviation dim^-0.5, right for the output projection, and multiplied by dim^0.5
-    where they are looked up (Vaswani et al. 2017, section 3.4). Padding is the zero vector.
+    where they are looked up (Vaswani et al. 2017, section 3.4). Padding starts as the zero vector; no look-up trains
+    it, but the output projection does, so that who reads it has to mask it.
     """
 
     def __init__(self, vocabulary_size: int, dim: int) -> None:
