@@ -1,10 +1,10 @@
 """The verb `probe`: how strongly the last word of a translation depends on each word of its source.
 
-The loss of that one word is differentiated with respect to the embedding of every source word. Where a network passes
-what it has read from step to step, the norm of this gradient falls, as a product of as many factors as there are steps
-between the two (Bengio et al. 1994; Pascanu et al. 2013, arXiv:1211.5063, section 2): the shorter it is, the less the
-word far back counts, and the less can be learned from it. It is measured of the weights that training began with and
-of those it ended with.
+The loss of that word's last subword is differentiated with respect to the embedding of every source word. Where a
+network passes what it has read from step to step, the norm of this gradient falls, as a product of as many factors as
+there are steps between the two (Bengio et al. 1994; Pascanu et al. 2013, arXiv:1211.5063, section 2): the shorter it
+is, the less the word far back counts, and the less can be learned from it. It is measured of the weights that training
+began with and of those it ended with.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from lit_nmt.data.batching import Batch, BatchPlan, collate
 from lit_nmt.data.prepared import EncodedSplit, PreparedCorpus
+from lit_nmt.data.subwords import Subwords
 from lit_nmt.errors import UserError
 from lit_nmt.files import replacing
 from lit_nmt.models.loading import CHECKPOINT, load_initial_model, load_model
@@ -60,9 +61,9 @@ def _probe(study: Study) -> None:
     corpus = PreparedCorpus.open(DATA / study.probe_corpus)
     split = corpus.split(study.probe_test_set)
     rows = choose_sentences(split, study.probe, f"{study.path}: probe")
-    frames = [
-        _of_run(run, split, rows) for run in tqdm(runs, desc="probe", unit=" runs", disable=not sys.stderr.isatty())
-    ]
+    wordlike = wordlike_ids(corpus.subwords)
+    bar = tqdm(runs, desc="probe", unit=" runs", disable=not sys.stderr.isatty())
+    frames = [_of_run(run, split, rows, wordlike) for run in bar]
     path = study.probe_folder / "gradients.parquet"
     with replacing(path) as beside:
         pd.concat(frames, ignore_index=True).to_parquet(beside, index=False, compression="zstd")
@@ -88,28 +89,41 @@ def choose_sentences(split: EncodedSplit, settings: Probe, place: str) -> np.nda
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), settings.sentences)).round().astype(int)]
 
 
-def _of_run(run: PlannedRun, split: EncodedSplit, rows: np.ndarray) -> pd.DataFrame:
+def wordlike_ids(subwords: Subwords) -> Tensor:
+    """Which subwords have a letter or a digit, or are a byte of a character without a piece: (vocabulary,)."""
+    pieces = subwords.pieces(list(range(subwords.vocabulary_size)))
+    return torch.tensor([any(character.isalnum() for character in piece) for piece in pieces])
+
+
+def _of_run(run: PlannedRun, split: EncodedSplit, rows: np.ndarray, wordlike: Tensor) -> pd.DataFrame:
     frames = []
     for training, model in (("before", load_initial_model(run.folder)), ("after", load_model(run.folder))):
-        measured = measure(model, split, rows)
+        measured = measure(model, split, rows, wordlike)
         frames.append(measured.assign(corpus=run.corpus, model=run.model, seed=run.seed, training=training))
     columns = ["corpus", "model", "seed", "training", "id", "distance", "log_norm"]
     return pd.concat(frames, ignore_index=True)[columns].astype({"corpus": "str", "model": "str", "training": "str"})
 
 
-def measure(model: TranslationModule, split: EncodedSplit, rows: np.ndarray) -> pd.DataFrame:
+def measure(model: TranslationModule, split: EncodedSplit, rows: np.ndarray, wordlike: Tensor) -> pd.DataFrame:
     """The gradients of sentences: columns id (row of the split), distance (subwords) and log_norm, natural.
 
     A norm of 0, which has no logarithm, has no row.
+
+    Args:
+        model: whose gradients.
+        split: of a prepared corpus.
+        rows: the sentences.
+        wordlike: as of `wordlike_ids`.
     """
     model = model.double().eval()
     frames = []
     plan = BatchPlan(split.source.lengths[rows] + 1, split.target.lengths[rows] + 1, MAX_TOKENS)
     for chosen in plan.in_order():
         batch = collate(split, rows[chosen])
-        norms = source_gradients(model, batch).numpy()
+        last = last_words(batch, wordlike)
+        norms = source_gradients(model, batch, last).numpy()
         places = np.arange(norms.shape[1])
-        distances = (batch.source_lengths + batch.target_lengths).numpy()[:, None] - 2 - places
+        distances = (batch.source_lengths + last).numpy()[:, None] - places
         sentence, place = np.nonzero(norms > 0)
         frames.append(
             pd.DataFrame(
@@ -123,23 +137,36 @@ def measure(model: TranslationModule, split: EncodedSplit, rows: np.ndarray) -> 
     return pd.concat(frames, ignore_index=True).sort_values(["id", "distance"], ignore_index=True)
 
 
-def source_gradients(model: TranslationModule, batch: Batch) -> Tensor:
-    """Norms of the gradient of the loss of the last target word with respect to the embedding of each source word.
+def last_words(batch: Batch, wordlike: Tensor) -> Tensor:
+    """Where the last subword of each target stands that has a letter or a digit, else the last: (batch,).
 
-    The last word is the one before the end of sentence, whose loss says little of the source. Of a model nothing is
-    asked but that it looks words up in `embedding`.
+    What ends nearly every sentence, a full stop and EOS, needs nothing of the source to be foretold.
+    """
+    places = torch.arange(batch.target.shape[1])
+    said = places < batch.target_lengths[:, None] - 1
+    last = torch.where(said & wordlike[batch.target], places, -1).amax(dim=1)
+    return torch.where(last < 0, batch.target_lengths - 2, last)
+
+
+def source_gradients(model: TranslationModule, batch: Batch, places: Tensor) -> Tensor:
+    """Norms of the gradient of the loss of one target subword with respect to the embedding of each source word.
+
+    Of a model nothing is asked but that it looks words up in `embedding`.
 
     Args:
         model: in evaluation mode, on the batch's device.
         batch: sentences of at least a word on each side.
+        places: (batch,), of the target subword in each.
 
     Returns:
         (batch, source length); 0 on EOS and padding.
     """
     with own_embeddings(model, batch) as (source, added):
         logits = model(dataclasses.replace(batch, source=source))
-    sentences, last = torch.arange(len(logits)), batch.target_lengths - 2
-    loss = torch.nn.functional.cross_entropy(logits[sentences, last], batch.target[sentences, last], reduction="sum")
+    sentences = torch.arange(len(logits))
+    loss = torch.nn.functional.cross_entropy(
+        logits[sentences, places], batch.target[sentences, places], reduction="sum"
+    )
     (gradient,) = torch.autograd.grad(loss, added)
     return gradient.norm(dim=-1).view(batch.source.shape)
 

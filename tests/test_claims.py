@@ -623,9 +623,25 @@ FORGET = {"smallest_effect": 0.05}
     ],
 )
 def test_forgetting_is_judged_by_how_the_gradient_falls(expected, made):
-    tables = {"gradients": gradient_table(**made)}
+    tables = {"gradients": gradient_table(**made), "sentences": sentence_table(lambda words: 0.5)}
     found = verdicts("recurrent-nets-forget", tables, **FORGET)
     assert found["seq2seq, gradients after training, town-en-de"] == expected
+
+
+def test_what_translates_nothing_decides_nothing_after_training():
+    after = gradient_table(-0.2)
+    gradients = pd.concat([after, after.assign(training="before")])
+    for translations, reason in (
+        ({"sentences": sentence_table(lambda words: 0.1)}, "seq2seq does not reach 5 BLEU on town-en-de: "),
+        ({}, "seq2seq does not reach 5 BLEU on town-en-de, of which it has no translations"),
+    ):
+        table = judge(study("recurrent-nets-forget", **FORGET), {"gradients": gradients, **translations}, "")
+        table = table.set_index("part")
+        row = table.loc["seq2seq, gradients after training, town-en-de"]
+        assert row.verdict == "inconclusive"
+        assert row.evidence.startswith(reason)
+        # of weights as they were drawn nobody expects a translation
+        assert table.loc["seq2seq, gradients before training, town-en-de"].verdict == "supported"
 
 
 @pytest.mark.parametrize(
@@ -650,9 +666,11 @@ def test_forgetting_is_judged_by_what_is_recalled_after_the_longest_delay(expect
 
 def test_each_recurrent_model_is_judged_by_itself_and_the_others_stand_beside():
     gradients = pd.concat([gradient_table(-0.2, models=("RNN",)), gradient_table(0.0, models=("LSTM", "transformer"))])
+    names = {"seq2seq": "RNN", "attention-seq2seq": "LSTM"}
+    translations = sentence_table(lambda words: 0.5).replace({"model": names})
     table = judge(
         study("recurrent-nets-forget", **FORGET, recurrent=["RNN", "LSTM"], recall="repeat"),
-        {"gradients": gradients},
+        {"gradients": gradients, "sentences": translations},
         "",
     )
     assert dict(zip(table.part, table.verdict, strict=True)) == {

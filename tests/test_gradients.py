@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from lit_nmt import fit
 from lit_nmt.claims.memory import slopes
+from lit_nmt.conformance import make_batch
 from lit_nmt.data.batching import collate
+from lit_nmt.data.corpora import SubwordsConfig
 from lit_nmt.data.prepare import prepare
 from lit_nmt.data.prepared import EncodedSplit, Ragged
+from lit_nmt.data.subwords import train_subwords
 from lit_nmt.errors import UserError
-from lit_nmt.gradients import choose_sentences, measure, probe, source_gradients
+from lit_nmt.gradients import choose_sentences, last_words, measure, probe, source_gradients, wordlike_ids
 from lit_nmt.models.attention_seq2seq import AttentionSeq2Seq
 from lit_nmt.models.conv_s2s import ConvS2S
 from lit_nmt.models.feed_forward import FeedForward
@@ -29,6 +32,7 @@ from lit_nmt.models.translation import TranslationModule
 from lit_nmt.studies import Probe, load_study, write_plan
 
 V = 30
+ALL_WORDS = torch.ones(V, dtype=torch.bool)
 MODELS = {
     "seq2seq": lambda: Seq2Seq(V, dim=8, hidden_dim=10, layers=2, bidirectional=True),
     "reversed": lambda: Seq2Seq(V, dim=8, hidden_dim=10, cell="gru", reverse_source=True, context_every_step=True),
@@ -61,7 +65,7 @@ def split_of(lengths: list[tuple[int, int]]) -> EncodedSplit:
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients_are_those_of_the_words_alone_whatever_the_order_of_reading(name: str) -> None:
     model, batch = made(name), collate(split_of([(6, 4), (3, 5), (9, 2), (1, 1)]), np.arange(4))
-    found = source_gradients(model, batch)
+    found = source_gradients(model, batch, batch.target_lengths - 2)
     looked_up: list[tuple[Tensor, Tensor]] = []
 
     def keep(_: nn.Module, arguments: tuple[Tensor], embedded: Tensor) -> None:
@@ -87,11 +91,34 @@ def test_gradients_are_those_of_the_words_alone_whatever_the_order_of_reading(na
 
 
 def test_distance_counts_the_steps_between_reading_a_word_and_writing_the_last() -> None:
-    measured = measure(made("seq2seq"), split_of([(3, 4), (2, 1)]), np.array([1, 0]))
+    measured = measure(made("seq2seq"), split_of([(3, 4), (2, 1)]), np.array([1, 0]), ALL_WORDS)
     # after the last of three words: end of sentence, beginning of sentence, three words; then the fourth is written
     assert measured[measured["id"] == 0]["distance"].tolist() == [5, 6, 7]
     assert measured[measured["id"] == 1]["distance"].tolist() == [2, 3]
     assert measured["log_norm"].notna().all()
+
+
+def test_the_last_word_is_not_the_full_stop_after_it() -> None:
+    stop = 29
+    wordlike = torch.arange(V) != stop
+    batch = make_batch([[5, 6], [7], [8], [9]], [[20, 21, stop], [stop], [20, stop, 22, 23], [20, stop, stop]])
+    assert last_words(batch, wordlike).tolist() == [1, 0, 3, 0]
+    split = EncodedSplit(
+        "test",
+        Ragged(np.array([5, 6, 7]), np.array([0, 3])),
+        Ragged(np.array([20, 21, stop]), np.array([0, 3])),
+        source_words=np.array([3], np.int32),
+    )
+    near, far = (measure(made("seq2seq"), split, np.array([0]), known) for known in (wordlike, ALL_WORDS))
+    assert near["distance"].tolist() == [3, 4, 5]
+    assert far["distance"].tolist() == [4, 5, 6]
+
+
+def test_marks_are_no_words(tmp_path: Path) -> None:
+    subwords = train_subwords(["sun, moon; stars."] * 9, SubwordsConfig(vocabulary_size=272), tmp_path / "m.model")
+    wordlike = wordlike_ids(subwords)
+    found = {piece: bool(wordlike[i]) for i, piece in enumerate(subwords.pieces(list(range(len(wordlike)))))}
+    assert {piece: found[piece] for piece in (".", ",", "s")} == {".": False, ",": False, "s": True}
 
 
 def test_a_recurrence_that_shrinks_by_a_tenth_a_step_shows_a_slope_of_that() -> None:
@@ -101,7 +128,8 @@ def test_a_recurrence_that_shrinks_by_a_tenth_a_step_shows_a_slope_of_that() -> 
             recurrence.weight_hh_l0.mul_(0.9)  # was orthogonal
             recurrence.weight_ih_l0.mul_(1e-5)  # so small that tanh is linear
     sentences = split_of([(n, 3) for n in range(6, 13)])
-    measured = measure(model, sentences, np.arange(7)).assign(corpus="a", model="rnn", seed=1, training="before")
+    measured = measure(model, sentences, np.arange(7), ALL_WORDS)
+    measured = measured.assign(corpus="a", model="rnn", seed=1, training="before")
     # of one type of words, so that distance alone tells them apart
     ((_, _, _, seeds, interval),) = slopes(measured)
     assert seeds == 1

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lit_nmt.claims.contrasts import ONE_SEED, length_bins, primary_cells, seeds_in_words
+from lit_nmt.claims.contrasts import LEAST_BLEU, ONE_SEED, length_bins, primary_cells, seeds_in_words
 from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, table, undecided
-from lit_nmt.evaluation import Cell
+from lit_nmt.evaluation import ALL, Cell
 from lit_nmt.intervals import Interval, nested_interval, resampled_sums
 from lit_nmt.metrics import SEED, is_exact
 
@@ -36,11 +36,13 @@ def recurrent_nets_forget(study: Study, tables: Tables, settings: Settings) -> l
     Statistic: first, the slope of the logarithm of the gradient's norm (of the loss of the last target word, with
     respect to each source word) against the distance of the two, within sentences; before and after training.
     Second, how much smaller the share of sentences is in which a word is recalled after the longest delay than
-    after the shortest. Intervals over seeds (t), with sentences resampled.
+    after the shortest. Intervals over seeds (t), with sentences resampled. Each is judged by itself.
 
     Supported where the gradient falls by more than `smallest_effect` (0.05: by 5 % a subword), or the share by more
-    than `smallest_loss`, with the whole interval; refuted where it falls by less. Inconclusive with a single seed,
-    and of recall where not even the shortest delay is mastered (`floor`).
+    than `smallest_loss`, with the whole interval; refuted where it falls by less. Inconclusive with a single seed;
+    after training, of a model that translates that text with less than 5 BLEU, which may keep what it has read and
+    make nothing of it; and of recall where not even the shortest delay is mastered (`floor`). Before training the
+    gradient is that of the weights as they were drawn.
 
     Settings: `recurrent` (models' names, default seq2seq), `recall` (the corpus that asks to recall a
     word, default "recall"), `smallest_loss` (default 0.1), `floor` (share recalled after the shortest delay,
@@ -49,19 +51,47 @@ def recurrent_nets_forget(study: Study, tables: Tables, settings: Settings) -> l
     models = settings.get("recurrent", ["seq2seq"])
     gradients, corpus = slopes(table(tables, "gradients")), recall_corpus(settings)
     delays = length_bins(study, primary_cells(study, tables).get(corpus, []))
-    found = [_gradient_finding(slope, gradients, models, settings) for slope in gradients if slope.model in models]
+    bleu = _bleu(study, tables)
+    found = [
+        _gradient_finding(slope, gradients, models, settings, bleu) for slope in gradients if slope.model in models
+    ]
     found += [_recall_finding(delays, model, models, settings) for model in models if len(delays) > 1]
     for part, statistic, reason in (
         ("gradients", SLOPE, "no gradients of these models; the study's key `probe` asks for them"),
         ("recall", LOSS, f"no two delays in the corpus {corpus}"),
     ):
-        if not any(finding.statistic == statistic for finding in found):
+        if not any(finding.statistic.startswith(statistic) for finding in found):
             found.append(undecided(part, statistic, PAPER, reason))
     return found
 
 
-def _gradient_finding(slope: Slope, slopes: list[Slope], models: Sequence[str], settings: Settings) -> Finding:
+def _bleu(study: Study, tables: Tables) -> dict[tuple[str, str], float]:
+    """BLEU of the primary score by corpus and model, the mean of its seeds."""
+    found = {}
+    for corpus, own in primary_cells(study, tables).items():
+        for cell in own:
+            if cell.test_set == study.primary.test_set and cell.bin == ALL:
+                bleu = cell.bleu(study.primary.case)
+                for model in {model for model, _ in cell.systems}:
+                    found[corpus, model] = float(bleu[[*cell.seeds(model).values()]].mean())
+    return found
+
+
+def _gradient_finding(
+    slope: Slope,
+    slopes: list[Slope],
+    models: Sequence[str],
+    settings: Settings,
+    bleu: dict[tuple[str, str], float],
+) -> Finding:
     value, low, high, _ = slope.interval
+    reasons = [ONE_SEED] if slope.seeds == 1 else []
+    own = bleu.get((slope.corpus, slope.model), math.nan)
+    if slope.training == "after" and not own >= LEAST_BLEU:
+        reasons.append(
+            f"{slope.model} does not reach {LEAST_BLEU:g} BLEU on {slope.corpus}"
+            + (f": {own:.1f}" if own == own else ", of which it has no translations")
+        )
     verdict = decide(-high, -low, float(settings["smallest_effect"]))
     beside = [
         f"{other.model} {other.interval.value:.3f}"
@@ -69,7 +99,7 @@ def _gradient_finding(slope: Slope, slopes: list[Slope], models: Sequence[str], 
         if other.model not in models and (other.corpus, other.training) == (slope.corpus, slope.training)
     ]
     notes = [
-        *([ONE_SEED] if slope.seeds == 1 else []),
+        *reasons,
         f"the norm {'falls' if value < 0 else 'grows'} by {abs(math.expm1(value)):.1%} a subword"
         + (f", to half in {math.log(2) / -value:.1f}" if high < 0 else ""),
         *([f"beside it {', '.join(beside)}"] if beside else []),
@@ -77,8 +107,8 @@ def _gradient_finding(slope: Slope, slopes: list[Slope], models: Sequence[str], 
     ]
     return Finding(
         part=f"{slope.model}, gradients {slope.training} training, {slope.corpus}",
-        verdict="inconclusive" if slope.seeds == 1 else verdict,
-        statistic=SLOPE,
+        verdict="inconclusive" if reasons else verdict,
+        statistic=f"{SLOPE}, {slope.training} training",
         value=value,
         low=low,
         high=high,

@@ -20,8 +20,9 @@ from lit_nmt.report.view import View, spoken_bin, spoken_decoding, spoken_test_s
 FEWEST = 5
 """Sentences that a point of a curve needs."""
 PROBED = (
-    "A gradient is that of the loss of the last target word with respect to the embedding of a source word, in double "
-    "precision and without dropout; before training, of the weights that it began with."
+    "A gradient is that of the loss of the last subword of the target that has a letter or digit, with respect to the "
+    "embedding of a source subword, in double precision and without dropout; before training, of the weights that it "
+    "began with."
 )
 RECALLED = "A translation is right that says what the reference says, word by word."
 TRAINING = {"before": "Before training", "after": "After training"}
@@ -58,7 +59,8 @@ def _gradient_figure(view: View, corpus: str, rows: pd.DataFrame) -> Figure:
             continue
         frame = means[["model", "seed"]].assign(x=means["distance"].astype(float), y=means["mean"] / math.log(10))
         name, axis = f"{corpus}.gradients-{training}", "subwords from the source word to the last target word"
-        panels.append(draw_curves(name, title, "norm of the gradient, as a power of ten", frame, view.styles, axis))
+        unit = "norm of the gradient, as a power of ten"
+        panels.append(draw_curves(name, title, unit, frame, view.styles, axis, from_0=False))
     sentences, seeds = rows["id"].nunique(), rows["seed"].nunique()
     caption = (
         f"{words.sentence(words.count(sentences, 'sentence'))} of {corpus}, {words.count(seeds, 'seed')}; geometric "
@@ -94,13 +96,32 @@ def _slope_table(view: View, corpus: str, rows: pd.DataFrame) -> Table:
     return Table(f"{corpus}: how fast gradients vanish", columns, [Group(lines)], note)
 
 
-def _recall(view: View) -> list[Paragraph | Figure]:
+def asks_to_recall(view: View) -> str:
+    """The corpus that asks to recall a word; empty where the study has none."""
     settings = (view.results.study.get("claims") or {}).get("recurrent-nets-forget")
-    if settings is None:
+    return recall_corpus(settings) if settings is not None else ""
+
+
+def recall_in_words(view: View) -> list[str]:
+    """How much is right after the longest delay, in a sentence; none where nothing was measured."""
+    frame = _recalled(view)
+    if frame.empty:
         return []
-    corpus, decoding, sentences = recall_corpus(settings), view.decodings[0], view.results["sentences"]
-    if sentences.empty:
-        return []
+    longest = list(dict.fromkeys(frame["bin"]))[-1]
+    means = over_seeds(frame[frame["bin"] == longest], ["model"], ["value"]).sort_values("value", ascending=False)
+    shares = [f"{view.label(row.model)} {words.number(row.value, 0)} %" for row in means.itertuples()]
+    return [
+        f"On {asks_to_recall(view)} the first word is named after {spoken_bin(longest)} by {words.listing(shares)} "
+        "of the time."
+    ]
+
+
+def _recalled(view: View) -> pd.DataFrame:
+    """The share of sentences that are right in %, with its interval over sentences, by model, seed and delay."""
+    corpus, decoding, sentences = asks_to_recall(view), view.decodings[0], view.results["sentences"]
+    columns = ["model", "seed", "bin", "sentences", "value", "low", "high"]
+    if not corpus or sentences.empty:
+        return pd.DataFrame(columns=columns)
     bins, test_set = view.results.study.get("bins") or [], view.length_set(corpus)
     own = sentences[(sentences["corpus"] == corpus) & (sentences["decoding"] == decoding)]
     rows = []
@@ -112,10 +133,15 @@ def _recall(view: View) -> list[Paragraph | Figure]:
         for (model, seed), share, samples in zip(cell.systems, right.mean(axis=1), resampled, strict=True):
             interval = percentile_interval(float(share), samples)
             rows.append((model, str(seed), cell.bin, right.shape[1], *(100 * np.array(interval[:3]))))
-    frame = pd.DataFrame(rows, columns=["model", "seed", "bin", "sentences", "value", "low", "high"])
-    frame = frame[frame["model"].isin(list(view.styles))]
+    frame = pd.DataFrame(rows, columns=columns)
+    return frame[frame["model"].isin(list(view.styles))]
+
+
+def _recall(view: View) -> list[Paragraph | Figure]:
+    frame, corpus, decoding = _recalled(view), asks_to_recall(view), view.decodings[0]
     if frame.empty:
         return []
+    test_set = view.length_set(corpus)
     text = (
         f"In {corpus} the translation is to repeat the first word of the source, and nothing else of it matters: the "
         "longer the source, the longer that word has to be remembered."
