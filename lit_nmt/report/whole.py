@@ -10,7 +10,6 @@ import pandas as pd
 from lit_nmt.claims import CLAIMS
 from lit_nmt.report import words
 from lit_nmt.report.content import Cell, Column, Group, Paragraph, Report, Section, Table
-from lit_nmt.report.overview import counted_verdicts
 from lit_nmt.report.tables import Results
 from lit_nmt.report.verdicts import SYMBOLS, claim_id, titled, verdict_cells
 
@@ -24,7 +23,7 @@ def make_whole(results: Results) -> Report:
         str(study.get("name")),
         str(study.get("title") or study.get("name")),
         " ".join(str(study.get("question") or "").split()),
-        counted_verdicts(claims) or ["Nothing has been judged yet: this page fills as its studies finish."],
+        _summary(claims, parts),
         [f"Not there yet: {words.listing(absent)}."] if absent else [],
         [
             _verdicts_section(results),
@@ -32,6 +31,17 @@ def make_whole(results: Results) -> Report:
             _studies_section(parts),
         ],
     )
+
+
+def _summary(claims: pd.DataFrame, parts: list[dict[str, Any]]) -> list[str]:
+    if claims.empty:
+        return ["Nothing has been judged yet: this page fills as its studies finish."]
+    judged = f"{claims['claim'].nunique()} of {words.count(len(CLAIMS), 'claim')} have been judged"
+    studies = words.count(len(set(claims["study"])), "study", "studies")
+    return [
+        f"{words.sentence(judged)}, by {studies}. What a verdict is worth depends on what was measured, and on what: "
+        "the same claim may hold of one text, model or machine and not of another."
+    ]
 
 
 def claimed(claim: str) -> str:
@@ -68,14 +78,23 @@ def _verdicts_section(results: Results) -> Section:
 
 
 def _at_a_glance(claims: pd.DataFrame) -> Table:
-    rows = []
+    groups = []
     for claim, own in claims.groupby("claim", sort=False):
-        counts = {verdict: int((own["verdict"] == verdict).sum()) for verdict in SYMBOLS}
-        cells = [Cell(f"{n:,}", n, verdict) if n else Cell(words.NOTHING, 0) for verdict, n in counts.items()]
-        rows.append([Cell(claimed(str(claim)), link=f"#{claim_id(str(claim))}"), *cells])
-    columns = [Column("claim", number=False), *(Column(f"{symbol} {name}") for name, symbol in SYMBOLS.items())]
-    note = "Verdicts on each claim: of several texts, models and machines, so that they need not agree."
-    return Table("At a glance", columns, [Group(rows)], note)
+        rows = []
+        for statistic, measured in own.groupby("statistic", sort=False):
+            counts = {verdict: int((measured["verdict"] == verdict).sum()) for verdict in SYMBOLS}
+            cells = [Cell(f"{n:,}", n, verdict) if n else Cell(words.NOTHING, 0) for verdict, n in counts.items()]
+            rows.append([Cell(words.sentence(str(statistic)), link=f"#{claim_id(str(claim))}"), *cells])
+        groups.append(Group(rows, claimed(str(claim))))
+    columns = [
+        Column("what was measured", number=False),
+        *(Column(f"{symbol} {name}") for name, symbol in SYMBOLS.items()),
+    ]
+    note = (
+        "How many verdicts there are, one for each text, model or machine on which it was measured: they are no "
+        "votes, and need not agree. A criterion of several conditions is judged one by one."
+    )
+    return Table("At a glance", columns, groups, note)
 
 
 def _open_section(judged: set[str], not_judged: list[str]) -> Section:

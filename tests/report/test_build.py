@@ -519,10 +519,10 @@ def test_the_whole_opens_with_every_verdict_linked_to_its_evidence(whole: Path) 
         assert row.part[1:] in page
         assert f"Criterion: {row.criterion}" in page
     text = (whole / "both/report.md").read_text(encoding="utf-8")
-    counts = [
-        str(n or "–") for n in ((verdicts["verdict"] == v).sum() for v in ("supported", "refuted", "inconclusive"))
-    ]
-    assert f"](#claim-constant-time) | {' | '.join(counts)} |" in re.sub(r"\*\*", "", text), "at a glance"
+    glance = re.sub(r"\*\*", "", text[text.index("At a glance") : text.index('<a id="claim-constant-time"></a>')])
+    for statistic, measured in verdicts.groupby("statistic")["verdict"]:
+        counts = [str(n or "–") for n in ((measured == v).sum() for v in ("supported", "refuted", "inconclusive"))]
+        assert f"{statistic[1:]}](#claim-constant-time) | {' | '.join(counts)} |" in glance
     assert text.index("At a glance") < text.index('<a id="claim-constant-time"></a>')
     assert text.count("](../tiny/report.md#claim-constant-time)") == len(verdicts)
     assert '<a id="claim-constant-time"></a>' in (whole / "tiny/report.md").read_text(encoding="utf-8")
