@@ -116,12 +116,21 @@ def _a_whole_point(axes: Axes) -> None:
 
 
 def draw_curves(
-    name: str, title: str, unit: str, frame: pd.DataFrame, styles: Mapping[str, Style], axis: str
+    name: str,
+    title: str,
+    unit: str,
+    frame: pd.DataFrame,
+    styles: Mapping[str, Style],
+    axis: str,
+    from_0: bool = True,
 ) -> Panel:
-    """Draws learning curves: one thin line per seed, the mean of the seeds thick where all have come so far.
+    """Draws learning curves: one thin line per seed, thick the mean of the seeds.
+
+    Of seeds with equally many points each point of the mean is that of theirs; else it goes as far as all have come.
 
     Args:
         frame: model, seed, x, y. `x` is in the unit that `axis` names.
+        from_0: whether the axis begins at 0.
     """
     drawn = [model for model in styles if model in set(frame["model"])]
 
@@ -133,11 +142,14 @@ def draw_curves(
                 seeds.append((rows["x"].to_numpy(float), rows["y"].to_numpy(float)))
             for x, y in seeds if len(seeds) > 1 else []:
                 axes.plot(x, y, color=style.ink, linewidth=0.8, alpha=0.4, linestyle=style.dashes)
-            low, high = max(x[0] for x, _ in seeds), min(x[-1] for x, _ in seeds)
-            common = np.unique(np.concatenate([x for x, _ in seeds]))
-            common = common[(common >= low) & (common <= high)]
-            if len(common):
+            if len({len(x) for x, _ in seeds}) == 1:
+                common, mean = np.mean(seeds, axis=0)
+            else:
+                low, high = max(x[0] for x, _ in seeds), min(x[-1] for x, _ in seeds)
+                common = np.unique(np.concatenate([x for x, _ in seeds]))
+                common = common[(common >= low) & (common <= high)]
                 mean = np.mean([np.interp(common, x, y) for x, y in seeds], axis=0)
+            if len(common):
                 marker = style.marker if len(common) == 1 else ""
                 axes.plot(
                     common,
@@ -150,7 +162,8 @@ def draw_curves(
                 )
                 labels.add(mean, style)
         _a_whole_point(axes)
-        axes.set_xlim(left=0)
+        if from_0:
+            axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         _below(axes, 1, axis)
 

@@ -13,7 +13,7 @@ from lit_nmt.intervals import ENOUGH_SEEDS
 from lit_nmt.report import words
 from lit_nmt.report.content import Cell, Column, Group, Paragraph, Report, Section, Table
 from lit_nmt.report.examples import examples_section
-from lit_nmt.report.memory import memory_sections
+from lit_nmt.report.memory import asks_to_recall, memory_sections, recall_in_words
 from lit_nmt.report.origins import sources_section
 from lit_nmt.report.quality import learning_section, length_section, quality_section
 from lit_nmt.report.speed import speed_section, spoken_setting
@@ -52,7 +52,10 @@ def summary(view: View) -> list[str]:
     """The outcome in a few sentences, each left out where its numbers are missing."""
     paragraphs = []
     for corpus in view.corpora:
-        sentences = [*_ranking_in_words(view, corpus), *_length_in_words(view, corpus)]
+        if corpus == asks_to_recall(view):  # BLEU of its answers, of which one word is asked for, says little
+            sentences = recall_in_words(view)
+        else:
+            sentences = [*_ranking_in_words(view, corpus), *_length_in_words(view, corpus)]
         if sentences:
             paragraphs.append(" ".join(sentences))
     speed = _speed_in_words(view)
@@ -287,28 +290,34 @@ def _ranking_in_words(view: View, corpus: str) -> list[str]:
     cased = "" if view.case == "mixed" else "lower-cased "
     where = f"{spoken_test_set(view.primary_set(corpus))}, {spoken_decoding(view.decodings[0])}"
     first = ranking.iloc[0]
+    labels = [view.label(row.model) for row in ranking.itertuples()]
+    scores = [words.number(row.bleu) for row in ranking.itertuples()]
+    told = [f"{label} {bleu}" for label, bleu in zip(labels, scores, strict=True)]
     if first["bleu"] < 1:
-        scores = [f"{view.label(row['model'])} {words.number(row['bleu'])}" for _, row in ranking.iterrows()]
-        return [f"On {corpus} ({where}), no model has learned to translate: {words.listing(scores)} {cased}BLEU."]
-    text = f"On {corpus} ({where}), {view.label(first['model'])} reaches {words.number(first['bleu'])} {cased}BLEU"
-    if len(ranking) > 1:
-        text = text.replace(" reaches ", " translates best, at ")
-        others = [f"{view.label(row['model'])} {words.number(row['bleu'])}" for _, row in ranking.iloc[1:].iterrows()]
-        text += f"; {words.listing(others)}"
-    sentences = [text + "."]
-    if len(ranking) > 1:
-        second = ranking.iloc[1]
-        contrasts = view.contrasts(corpus)
-        pair = {first["model"], second["model"]}
-        for row in contrasts.itertuples():
-            if {row.model_a, row.model_b} != pair or not math.isfinite(row.low):
-                continue
-            ahead = row.low > 0 if row.model_a == first["model"] else row.high < 0
-            bounds = sorted((row.low, row.high) if row.model_a == first["model"] else (-row.low, -row.high))
-            lead = f"its lead over {view.label(second['model'])}, {words.number(abs(row.difference))} BLEU"
-            verb = "is more than the choice of sentences explains" if ahead else "may be chance"
-            sentences.append(words.sentence(f"{lead} (95 % interval {words.interval(*bounds)}), {verb}."))
-    return sentences
+        return [f"On {corpus} ({where}), no model has learned to translate: {words.listing(told)} {cased}BLEU."]
+    equal = scores.count(scores[0])
+    top, others = labels[:equal], told[equal:]
+    alone = len(top) == 1
+    verb = ("translates best, at" if alone else "translate best, at") if others else "reaches" if alone else "reach"
+    text = f"On {corpus} ({where}), {words.listing(top)} {verb} {scores[0]} {cased}BLEU"
+    sentences = ["; ".join([text, *([words.listing(others)] if others else [])]) + "."]
+    return [*sentences, *_lead_in_words(view, corpus, ranking)] if alone and others else sentences
+
+
+def _lead_in_words(view: View, corpus: str, ranking: pd.DataFrame) -> list[str]:
+    """By how much the best is ahead of the second; nothing where the seeds that both have make another difference."""
+    first, second = ranking.iloc[0], ranking.iloc[1]
+    for row in view.contrasts(corpus).itertuples():
+        if {row.model_a, row.model_b} != {first["model"], second["model"]} or not math.isfinite(row.low):
+            continue
+        sign = 1 if row.model_a == first["model"] else -1
+        if abs(sign * row.difference - (first["bleu"] - second["bleu"])) > 0.05:
+            continue
+        bounds = sorted((sign * row.low, sign * row.high))
+        lead = f"its lead over {view.label(second['model'])}, {words.number(abs(row.difference))} BLEU"
+        verb = "is more than the choice of sentences explains" if bounds[0] > 0 else "may be chance"
+        return [words.sentence(f"{lead} (95 % interval {words.interval(*bounds)}), {verb}.")]
+    return []
 
 
 def _length_in_words(view: View, corpus: str) -> list[str]:

@@ -58,6 +58,11 @@ def learning_section(view: View) -> Section:
                 "model trains faster, the throughput alone tells. Thick: mean of the seeds; thin: each seed. Loss is "
                 "the negative log-likelihood per target token, without label smoothing."
             )
+            if cutting := view.cutting(corpus):
+                caption += (
+                    f" That of {words.listing([view.label(model) for model in cutting])} holds the same for every "
+                    "target token beyond the outputs, which cannot be said, and does not compare with the others'."
+                )
             blocks.append(Figure(corpus, panels, caption))
         else:
             blocks.append(
@@ -214,16 +219,18 @@ def _length_figure(view: View, corpus: str, scores: pd.DataFrame) -> Figure:
         ("chrf", "chrF against source length", "chrf", "chrf_low", "chrf_high", None),
         ("length-ratio", "Hypothesis length against source length", "length_ratio", None, None, 1.0),
     ):
-        frame = scores[["model", "seed", "bin", "sentences"]].assign(
-            value=scores[value],
-            low=scores[low] if low else float("nan"),
-            high=scores[high] if high else float("nan"),
+        own = view.length_scores(corpus, view.case) if stem == "bleu" else scores
+        frame = own[["model", "seed", "bin", "sentences"]].assign(
+            value=own[value],
+            low=own[low] if low else float("nan"),
+            high=own[high] if high else float("nan"),
         )
         frame = frame[frame["value"].notna()]
         if frame.empty:
             continue
         name = f"{corpus}.{stem}-by-length"
-        unit = {"bleu": "BLEU, cased", "chrf": "chrF, cased"}.get(stem, "tokens per reference token")
+        bleu = "BLEU, cased" if view.case == "mixed" else "BLEU, lower-cased"
+        unit = {"bleu": bleu, "chrf": "chrF, cased"}.get(stem, "tokens per reference token")
         panels.append(draw_bins(name, title, unit, frame, view.styles, reference))
         means = over_seeds(frame, ["model", "bin"], ["value"]).set_index(["model", "bin"])
         bounds = frame.groupby(["model", "bin"])[["low", "high"]].mean()

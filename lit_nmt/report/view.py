@@ -124,6 +124,12 @@ class View:
         chosen &= frame["signature"].str.contains(f"case:{self.case}", regex=False)
         return frame[chosen & frame["method"].isin([NESTED, PAIRED_BOOTSTRAP])]
 
+    def cutting(self, corpus: str) -> list[str]:
+        """The models that cut what is longer than they can read or say."""
+        runs = self.results.provenance.get("runs") or []
+        found = {run["model"] for run in runs if run["corpus"] == corpus and run.get("cut")}
+        return [model for model in self.styles if model in found]
+
     def seeds(self, corpus: str) -> list[str]:
         """The seeds with which a corpus was trained on, or planned to be."""
         planned = [entry for entry in self.results.study.get("planned") or [] if entry[0] == corpus]
