@@ -40,7 +40,7 @@ from lit_nmt.code import class_digest, commit
 from lit_nmt.data.batching import Batch
 from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.errors import UserError
-from lit_nmt.fit import machine, peak_memory_bytes
+from lit_nmt.fit import TRAINER_DEFAULTS, machine, peak_memory_bytes
 from lit_nmt.studies import DATA
 
 WARMUP_CALLS = 2
@@ -75,7 +75,7 @@ def subjects_of(fragments: dict[str, dict[str, Any]], settings: Settings, vocabu
     subjects = []
     for name, fragment in fragments.items():
         trainer = fragment.get("trainer") or {}
-        clip = trainer.get("gradient_clip_val")
+        clip = trainer.get("gradient_clip_val", TRAINER_DEFAULTS["gradient_clip_val"])
         precisions = settings.precisions or [str(trainer.get("precision") or "32-true")]
         for threads, precision in product(settings.threads or [fragment.get("threads", 1)], precisions):
             model = fragment["model"]
