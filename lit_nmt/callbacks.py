@@ -287,13 +287,15 @@ class Record(Callback):
                 raise UserError(f"{path}: damaged ({error}); delete the run's folder to train anew") from None
         self.target_tokens = 0
         self.train_seconds = 0.0
-        self._clock = 0.0
+        self._clock: float | None = None  # when it was started; None while it stands
         self._interval = (0, 0.0)
         self._first_bad: Tensor | None = None
         self.shape = ""  # of the batch in work
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Batch, batch_idx: int) -> None:
-        """Notes what is being trained on, to be told if memory does not suffice."""
+        """Notes what is being trained on, to be told if memory does not suffice; starts the clock if it stands."""
+        if self._clock is None:
+            self._clock = time.perf_counter()
         pairs, source_length = batch.source.shape
         self.shape = f"{pairs} pairs of {source_length} source and {batch.target.shape[1]} target subwords"
 
@@ -358,13 +360,12 @@ class Record(Callback):
             self._stop_clock()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Writes the validation's row and starts the clock."""
+        """Writes the validation's row; the clock stands until the next batch, as a checkpoint may be written."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         self.check_finite(trainer)
         metrics = {name: float(trainer.callback_metrics[name]) for name in ("validation_loss", "validation_bleu")}
         self._write(trainer, **metrics)
-        self._clock = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain types, for a checkpoint."""
@@ -388,9 +389,9 @@ class Record(Callback):
         self._interval = self._now()
 
     def _stop_clock(self) -> None:
-        now = time.perf_counter()
-        self.train_seconds += now - self._clock
-        self._clock = now
+        if self._clock is not None:
+            self.train_seconds += time.perf_counter() - self._clock
+        self._clock = None
 
     def _write(self, trainer: pl.Trainer, **values: float) -> None:
         if not trainer.is_global_zero:

@@ -272,7 +272,12 @@ class TranslationModule(pl.LightningModule, ABC):
             optimiser = torch.optim.SGD(self.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay)
         else:
             optimiser = torch.optim.AdamW(
-                self.parameters(), lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay, fused=True
+                self.parameters(),
+                lr=self.learning_rate,
+                betas=self.betas,
+                weight_decay=self.weight_decay,
+                # fused it unscales gradients itself, after they were clipped
+                fused=self.trainer.precision != "16-mixed",
             )
         needs_total = self.schedule != "inverse-square-root"
         total = self.trainer.estimated_stepping_batches if needs_total else math.inf
