@@ -35,12 +35,9 @@ from lit_nmt.data.datamodule import TranslationData
 from lit_nmt.errors import UserError
 from lit_nmt.files import digest, read_record, replacing, write_json, write_text
 from lit_nmt.leader import LEADER, this_process
+from lit_nmt.models.loading import CHECKPOINT
 from lit_nmt.models.translation import TranslationModule
 from lit_nmt.status import minutes
-
-NOT_IDENTITY = ("config", "threads", "seed_everything")
-"""Keys of a configuration that do not enter a run's name: `threads` may differ on another machine."""
-
 
 # Whole checkpoints, which every verb reads; `TranslationModule.configure_model` shards the weights.
 StrategyRegistry.register("fully_shard", ModelParallelStrategy, save_distributed_checkpoint=False)
@@ -167,7 +164,6 @@ def _quieten() -> None:
         "The '.*_dataloader' does not have many workers",
         "`isinstance\\(treespec",
         "`training_step` returned",
-        "The `srun` command is available",
     ):
         warnings.filterwarnings("ignore", message)
     warnings.filterwarnings("ignore", module=r"pytorch_lightning\.cli")
@@ -177,7 +173,8 @@ def run_folder(config: dict[str, Any]) -> Path:
     """Where a configuration's run lies."""
     if config["trainer"].get("default_root_dir"):
         return Path(config["trainer"]["default_root_dir"])
-    identity = {key: value for key, value in config.items() if key not in NOT_IDENTITY}
+    identity = {key: value for key, value in config.items() if key not in ("seed_everything", "threads")}
+    identity["data"] = {key: value for key, value in config["data"].items() if key != "seed"}
     name = config["model"]["class_path"].rsplit(".", 1)[-1].lower()
     corpus = config["data"]["corpus"]["name"]
     return Path("runs") / corpus / f"{name}-{digest(identity)}" / f"seed{config['seed_everything']}"
@@ -322,7 +319,7 @@ def _choose_weights(
             chosen = averaged
             name = f"average of {len(checkpoints.recent)}, validation BLEU {scores['validation_bleu']:.2f}"
     if trainer.is_global_zero:
-        with replacing(checkpoints.folder / "best.ckpt") as beside, open(beside, "wb") as file:
+        with replacing(checkpoints.folder / CHECKPOINT.name) as beside, open(beside, "wb") as file:
             torch.save(chosen, file)
     return name
 

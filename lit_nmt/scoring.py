@@ -23,7 +23,7 @@ from lit_nmt.data.corpora import EXAMPLES
 from lit_nmt.errors import UserError
 from lit_nmt.files import read_record, replacing, write_json, write_text
 from lit_nmt.metrics import STATISTICS, Scorer, sentence_scores, signature
-from lit_nmt.report.tables import Results
+from lit_nmt.report.tables import COLUMNS, Results
 from lit_nmt.studies import PlannedRun, Study, load_study
 
 TRANSLATION_COLUMNS: dict[str, Any] = {
@@ -37,15 +37,6 @@ TRANSLATION_COLUMNS: dict[str, Any] = {
 """What a line of a translation file holds, and of which types."""
 ATTENTION_COLUMNS: dict[str, Any] = {"id": int, "source": list, "target": list, "weights": list}
 """What a line of an attention file holds, and of which types."""
-RUN_COLUMNS = [
-    *("study", "corpus", "model", "seed", "status", "stopped_by", "parameters", "target_tokens"),
-    *("train_seconds", "tokens_per_second", "best_validation_loss", "best_validation_bleu"),
-    *("peak_memory_bytes", "device", "threads", "precision", "commit"),
-]
-CURVE_COLUMNS = [
-    *("study", "corpus", "model", "seed", "step", "target_tokens", "train_seconds"),
-    *("validation_loss", "validation_bleu"),
-]
 
 
 def score(study: str, also: Path | None = None) -> None:
@@ -86,14 +77,15 @@ def _score(study: Study, elsewhere: Results | None) -> None:
                 curves[run.folder] = [row for row in rows if _key(row) == (run.corpus, run.model, run.seed)]
         examples = _first_seeds([*examples, *(row for row in elsewhere.examples if _key(row) in keys)])
         print(f"{elsewhere.folder}: {len(taken)} runs taken over")
-    with replacing(folder / "sentences.parquet") as beside, open(beside, "wb") as file:
-        sentences.to_parquet(file, index=False, compression="zstd")
     runs = [{"study": study.name, **_identity(run), **outcomes[run.folder]} for run in study.runs]
-    _write_table(folder / "runs.csv", runs, RUN_COLUMNS)
-    _write_table(folder / "curves.csv", [row for run in study.runs for row in curves[run.folder]], CURVE_COLUMNS)
+    _write_table(folder / "runs.csv", runs)
+    _write_table(folder / "curves.csv", [row for run in study.runs for row in curves[run.folder]])
     lines = [json.dumps(example, ensure_ascii=False) + "\n" for example in examples]
     write_text(folder / "examples.jsonl", "".join(lines))
     write_json(folder / "provenance.json", _provenance(study, list(origins.values())))
+    # last, since it is what tells that all is there
+    with replacing(folder / "sentences.parquet") as beside, open(beside, "wb") as file:
+        sentences.to_parquet(file, index=False, compression="zstd")
     there = sum(outcome["status"] == "finished" for outcome in outcomes.values())
     print(f"{folder}: {there} of {len(runs)} runs, {len(sentences):,} translations")
 
@@ -242,7 +234,7 @@ def _curve(study: Study, run: PlannedRun) -> list[dict[str, Any]]:
         return []
     try:
         rows = pd.read_csv(path)
-        validated = rows[rows["validation_loss"].notna()].reindex(columns=CURVE_COLUMNS[4:])
+        validated = rows[rows["validation_loss"].notna()].reindex(columns=COLUMNS["curves"][4:])
         validated.astype(float)
     except (ValueError, KeyError) as error:  # pandas' own errors are ValueErrors
         raise UserError(f"{path}: damaged ({error}); delete the run's folder, train again") from None
@@ -342,7 +334,8 @@ def _key(row: Mapping[str, Any]) -> tuple[str, str, int]:
     return row["corpus"], row["model"], int(row["seed"])
 
 
-def _write_table(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+def _write_table(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    columns = COLUMNS[path.stem]
     # objects keep whole numbers whole beside empty cells
     content = pd.DataFrame([[row.get(column) for column in columns] for row in rows], columns=columns, dtype=object)
     write_text(path, content.to_csv(index=False, lineterminator="\n"))

@@ -351,6 +351,10 @@ class Study:
         for key, name in named:
             if name not in known:
                 raise UserError(f"{self.path}: {key}: no corpus of this study has {name}{suggestion(name, known)}")
+        for name, config in configs.items():
+            if self.test_sets and not set(self.test_sets) & set(config.test_sets):
+                has = ", ".join(config.test_sets) or "none"
+                raise UserError(f"{self.path}: test_sets: {name} has none of these; add one of its own: {has}")
         return configs
 
     def corpus_config(self, name: str) -> CorpusConfig:

@@ -24,13 +24,11 @@ from lit_nmt.data.prepared import PREPARED, EncodedSplit, PreparedCorpus
 from lit_nmt.decoding import Hypothesis, Search, parse_decoding, translate_ids
 from lit_nmt.errors import UserError
 from lit_nmt.files import file_digest, replacing, write_json
-from lit_nmt.models.loading import load_model
+from lit_nmt.models.loading import CHECKPOINT, load_model
 from lit_nmt.models.translation import TranslationModule
 
 CHUNK_LINES = 2_000
 """Lines of a text translated together: enough to sort by length, few enough to see the first ones soon."""
-
-PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true"}
 
 
 def translate(
@@ -227,7 +225,7 @@ def translate_test_sets(
         max_tokens: see `Translator`.
         force: translate again what is done.
     """
-    checkpoint = run / "checkpoints" / "best.ckpt"
+    checkpoint = run / CHECKPOINT
     if not checkpoint.is_file():
         raise UserError(f"{checkpoint}: not found: {run} is not trained yet; run lit-nmt fit first")
     identity = {"digest": file_digest(checkpoint), "corpus": corpus.manifest["digest"]}
@@ -263,7 +261,7 @@ def translate_test_sets(
                         "device": translator.device.type,
                         "processes": world_size,
                         "threads": torch.get_num_threads(),
-                        "precision": PRECISIONS[translator.model.output_bias.dtype],
+                        "precision": "32-true",
                         "max_tokens": max_tokens,
                         "cut": translator.model.count_cut(split),
                     },

@@ -123,6 +123,40 @@ def test_a_training_tells_how_many_sentences_its_model_cuts(workplace, whole, mo
     assert json.loads((whole / "fit.json").read_text())["cut"] == {}
 
 
+def test_the_seconds_of_a_training_are_without_those_of_its_checkpoints(workplace, monkeypatch):
+    late = [0.0]
+    save = callbacks.Checkpoints.on_validation_end
+
+    def slow(self, trainer, pl_module):
+        save(self, trainer, pl_module)
+        late[0] += 1000  # as if it had taken so long
+
+    monkeypatch.setattr(callbacks.Checkpoints, "on_validation_end", slow)
+    monkeypatch.setattr(callbacks, "time", SimpleNamespace(perf_counter=lambda: time.perf_counter() + late[0]))
+    folder = run(workplace, "slow-checkpoints")
+    assert late[0] >= 3000
+    assert json.loads((folder / "fit.json").read_text())["train_seconds"] < 1000
+
+
+def test_seeds_of_one_configuration_lie_in_one_folder_however_many_threads(workplace, monkeypatch):
+    monkeypatch.chdir(workplace)
+    folders = []
+    monkeypatch.setattr(fit, "train", lambda cli, config, folder, *_: folders.append(folder))
+    for words in (["--seed_everything", "1"], ["--seed_everything", "2", "--threads", "2"], ["--average", "2"]):
+        fit.main(["--config", "config.yaml", *words])
+    first, second, other = folders
+    assert (first.name, second.name) == ("seed1", "seed2")
+    assert first.parent == second.parent != other.parent
+    assert first.parent.parent == Path("runs/fit-test")
+
+
+@pytest.mark.parametrize(("precision", "fused"), [("32-true", True), ("bf16-mixed", True), ("16-mixed", False)])
+def test_an_optimiser_that_unscales_gradients_after_they_are_clipped_is_not_used(precision, fused):
+    model = Transformer(40, **{**MODEL["init_args"], "schedule": "inverse-square-root"})
+    model.trainer = SimpleNamespace(precision=precision)
+    assert model.configure_optimizers()["optimizer"].defaults["fused"] == fused
+
+
 @pytest.mark.parametrize("stop_before", [1, 5, 13, 19])
 def test_a_training_stopped_anywhere_ends_in_the_same_weights(workplace, whole, stop_before, monkeypatch):
     name = f"stopped-{stop_before}"

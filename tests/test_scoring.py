@@ -10,7 +10,7 @@ import pytest
 import yaml
 from sacrebleu.metrics import BLEU, CHRF
 
-from lit_nmt import cli
+from lit_nmt import cli, scoring
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import score_table
 from lit_nmt.metrics import STATISTICS
@@ -251,6 +251,17 @@ def test_scoring_twice_gives_the_same_bytes(study):
         "examples.jsonl",
     }
     assert before == after
+
+
+def test_what_tells_that_all_is_there_is_written_last(study, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(scoring, "write_json", stopped)  # that of provenance.json
+    with pytest.raises(KeyboardInterrupt):
+        score("trial")
+    assert (study.results_folder / "examples.jsonl").exists()
+    assert not (study.results_folder / "sentences.parquet").exists()
 
 
 def test_a_translation_that_is_missing_is_told_and_left_out(study, capsys):

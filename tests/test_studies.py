@@ -191,6 +191,11 @@ def test_test_sets_are_the_corpus_s_unless_the_study_chooses(checkout: Path) -> 
         _ = study(test_sets=["test_b", "test_c"]).runs
     with pytest.raises(UserError, match=r"primary\.lengths: no corpus .* has test_c"):
         _ = study(primary={"lengths": "test_c"}).runs
+    splits = {"train": {"kind": "synthetic", "pairs": 9}, "validation": {"kind": "synthetic", "pairs": 9}}
+    own = {**CORPUS["data"]["corpus"], "splits": {**splits, "test_c": {"kind": "synthetic", "pairs": 9}}}
+    write("experiments/corpora/other.yaml", {"data": {"corpus": own}})
+    with pytest.raises(UserError, match=r"test_sets: other has none of these; add one of its own: test_c"):
+        _ = study(corpora={"words": None, "other": None}, test_sets=["test_a"]).runs
     assert study(primary={"test_set": "test_a"}).primary.length_set == "test_a"
     assert study(primary={"test_set": "test_a", "lengths": "test_b"}).primary.length_set == "test_b"
 

@@ -145,7 +145,7 @@ def sequential_operations(model: TranslationModule, length: int, decoding: bool 
     """The longest chain of operations, each of which waits for the one before, from words to logits.
 
     Args:
-        model: on the CPU, made by `undecided`.
+        model: on the CPU, made by `with_small_weights`.
         length: of source and target, EOS counted.
         decoding: the target's words come one after the other, each chosen (one more operation) from the logits of
             the step before; otherwise they are all known, as in training.
@@ -166,7 +166,7 @@ def path_lengths(model: TranslationModule, length: int, side: Side) -> Tensor:
     """The operations on the shortest way from each word to the logits of each position.
 
     Args:
-        model: on the CPU, made by `undecided`.
+        model: on the CPU, made by `with_small_weights`.
         length: of source and target, EOS counted.
         side: whose words: the source's, or those of the target that the decoder has read.
 
@@ -200,7 +200,7 @@ def count(model: TranslationModule, length: int) -> Iterator[tuple[str, int, int
         yield f"path-{side}-target", length, longest, round(1 - len(joined) / len(paths), 4)
 
 
-def undecided(model: TranslationModule) -> TranslationModule:
+def with_small_weights(model: TranslationModule) -> TranslationModule:
     """The model in evaluation mode with small weights in double precision, so that no influence is rounded away.
 
     A softmax all but decided, as of scores that are a hundred apart, would hide what its other arguments change.
@@ -221,7 +221,7 @@ def count_all(fragments: Mapping[str, dict[str, Any]], lengths: Sequence[int] = 
     rows = []
     for name, fragment in fragments.items():
         try:
-            model = undecided(make_model(fragment, VOCABULARY))
+            model = with_small_weights(make_model(fragment, VOCABULARY))
             counted = [(name, *quantity) for length in lengths for quantity in count(model, length)]
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             print(f"lit-nmt: operations of {name} not counted: {error}", file=sys.stderr)

@@ -23,6 +23,7 @@ from lit_nmt.data.subwords import EOS
 from lit_nmt.decoding import Search, parse_decoding, search
 from lit_nmt.errors import UserError
 from lit_nmt.fit import set_up_processor
+from lit_nmt.models.loading import make_model
 from lit_nmt.models.translation import Step, TranslationModule
 
 CERTAIN = 1e4
@@ -57,17 +58,8 @@ class Subject:
 
     def build(self) -> TranslationModule:
         """The model on its device, with seeded weights."""
-        from jsonargparse import ArgumentParser
-
         torch.manual_seed(1)
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_subclass_arguments(TranslationModule, "model")
-        arguments = {**self.model.get("init_args", {}), "vocabulary_size": self.vocabulary_size}
-        content = {"model": {"class_path": self.model["class_path"], "init_args": arguments}}
-        # called `instantiate` since jsonargparse 4.49, which warns of the old name
-        instantiate = getattr(parser, "instantiate", None) or parser.instantiate_classes
-        model: TranslationModule = instantiate(parser.parse_object(content)).model
-        return model.to(self.device)
+        return make_model({"model": self.model}, self.vocabulary_size).to(self.device)
 
     def idle_trainer(self) -> pl.Trainer:
         """A trainer that trains nothing: it answers a model's questions and knows what its precision

@@ -6,7 +6,7 @@ of interest stand in the study's YAML, committed before the first test set is de
     claims:
       constant-time: {criterion: "exponent of wall time in length below 0.2", smallest_effect: 0.2}
 
-`judge(study, tables)` gives `claims.csv`. All claims decide alike (`decide`): supported when the whole 95 %
+`judge(study, tables, commit)` gives `claims.csv`. All claims decide alike (`decide`): supported when the whole 95 %
 interval lies beyond the smallest effect of interest, refuted when it lies wholly on the other side, and
 inconclusive otherwise or when a stated condition fails; the reason then opens the evidence.
 """
@@ -75,7 +75,7 @@ class Verdict:
     evidence: str
 
 
-def judge(study: Study, tables: Tables, commit: str | None = None) -> pd.DataFrame:
+def judge(study: Study, tables: Tables, commit: str) -> pd.DataFrame:
     """`claims.csv`: the verdicts on the claims that a study names.
 
     Args:
@@ -83,7 +83,7 @@ def judge(study: Study, tables: Tables, commit: str | None = None) -> pd.DataFra
             `bins` and `primary`.
         tables: results by file stem: "throughput", "operations", "gradients", "sentences" (a missing table counts
             as an empty one).
-        commit: of the criterion, where it is known already (as from `provenance.json`).
+        commit: of the criterion, as from `criterion_commit`.
 
     Returns:
         The columns of `Verdict`, in the order of the study's claims; a study without claims gives no row.
@@ -91,7 +91,6 @@ def judge(study: Study, tables: Tables, commit: str | None = None) -> pd.DataFra
     Raises:
         UserError: a claim that is not known, or lacks its criterion or smallest effect.
     """
-    commit = criterion_commit(study) if commit is None else commit
     rows = []
     for name, settings in study.claims.items():
         place = f"{study.path}: claims: {name}"

@@ -69,17 +69,6 @@ class BatchPlan:
         """Batches an epoch."""
         return len(self.bounds) - 1
 
-    @property
-    def padding_share(self) -> float:
-        """The share of padding in all positions, source and target together."""
-        order = self._sorted()
-        padded = 0
-        for lengths in (self.source_lengths, self.target_lengths):
-            longest = np.maximum.reduceat(lengths[order], self.bounds[:-1])
-            padded += int((longest * np.diff(self.bounds)).sum())
-        real = int(self.source_lengths.sum() + self.target_lengths.sum())
-        return 1 - real / padded
-
     def batch_order(self, epoch: int) -> np.ndarray:
         """The order in which an epoch visits the batches (batches,)."""
         return np.random.default_rng([self.seed, epoch, 1]).permutation(len(self))

@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -134,6 +135,12 @@ class SplitConfig:
         for low_high in self.bins:
             if len(low_high) != 2 or low_high[0] > low_high[1]:
                 raise UserError(f"{where}.bins: {low_high} found, [low, high] in source words expected")
+        for (_, high), (low, _) in pairwise(self.bins if self.kind == "holdout" else []):
+            if low <= high:
+                raise UserError(
+                    f"{where}.bins: one ends at {high} and the next begins at {low}; expected them apart, in order, "
+                    "so that no pair is taken twice"
+                )
         if self.kind == "download" and not re.match("https?://", self.address):
             raise UserError(f"{where}.address: {self.address!r} found, one that begins with https:// expected")
         for language, checksum in self.sha256.items():
@@ -280,6 +287,8 @@ class CorpusConfig:
                     f"{place}.kind: {split.kind!r} found, 'inline' expected: {EXAMPLES} are shown in reports that are "
                     "passed on; give another name to a test set"
                 )
+            if split.kind == "holdout" and name == "train":
+                raise UserError(f"{place}.kind: 'holdout' found; a text to train on is not held out of another")
             if split.kind == "holdout" and (split.of in self.parts or not self._has_text(split.of)):
                 raise UserError(f"{place}.of: {split.of!r} is no split of this corpus with text of its own")
             for part in split.parts or []:

@@ -21,7 +21,7 @@ from lit_nmt.data import sources
 from lit_nmt.data.corpora import CorpusConfig
 from lit_nmt.data.joining import ParallelJoined
 from lit_nmt.data.prepared import MANIFEST, PREPARED, PreparedCorpus
-from lit_nmt.data.selection import REASONS, Scan, Selection, judge, scan, select, smallest
+from lit_nmt.data.selection import REASONS, Scan, Selection, failing_filter, scan, select, smallest
 from lit_nmt.data.subwords import Subwords, train_subwords
 from lit_nmt.data.text import ParallelFiles, ParallelText
 from lit_nmt.files import file_digest, write_json
@@ -182,7 +182,7 @@ def _train(
 
 
 def _outside_filters(config: CorpusConfig, scanned: Scan, selection: Selection) -> dict[str, int]:
-    reasons = judge(scanned, config.filters)[selection.rows]
+    reasons = failing_filter(scanned, config.filters)[selection.rows]
     return {REASONS[code - 1]: count for code, count in sorted(Counter(reasons[reasons > 0].tolist()).items())}
 
 

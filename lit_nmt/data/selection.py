@@ -77,7 +77,7 @@ def scan(pairs: Iterable[tuple[str, str]]) -> Scan:
     )
 
 
-def judge(text: Scan, filters: FiltersConfig) -> np.ndarray:
+def failing_filter(text: Scan, filters: FiltersConfig) -> np.ndarray:
     """The reason, as 1 + its place in `REASONS`, why a pair fails by its own words; 0 where it passes."""
     source, target = text.source_words, text.target_words
     shorter, longer = np.minimum(source, target), np.maximum(source, target)
@@ -181,7 +181,7 @@ def select(config: CorpusConfig, texts: Mapping[str, Scan]) -> dict[str, Selecti
         selected[name] = _limited(config, name, origin, texts[origin], rows, dropped)
 
     text = texts["train"]
-    verdict = judge(text, config.filters)
+    verdict = failing_filter(text, config.filters)
     excluded = list(sentences_held_out["train"])
     if config.filters.drop_held_out:
         excluded += [texts[entry.origin].source_digests[entry.rows] for entry in selected.values()]

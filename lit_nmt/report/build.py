@@ -180,8 +180,7 @@ def _make(source: Path, destination: Path, shareable: bool) -> None:
         compared = comparison_table(sentences, pairs, study.bins, study=study.name, pooled=study.pooled)
         write_table(folder / "comparisons.csv", compared)
     tables = {name: frame for name, frame in read_results(folder).items() if len(frame)}
-    commit = (results.provenance.get("study") or {}).get("criterion_commit")
-    verdicts = judge(study, tables, commit or results.study.get("criterion_commit", ""))
+    verdicts = judge(study, tables, results.study.get("criterion_commit", ""))
     write_table(folder / "claims.csv", verdicts)
     _draw(make_report(read_results(folder)), destination)
 

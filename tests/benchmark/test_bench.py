@@ -62,6 +62,19 @@ def subject(name: str = "seq2seq", **changes: object) -> Subject:
     return replace(Subject(name, TINY[name], vocabulary_size=40), **changes)
 
 
+def test_gradients_are_clipped_as_fit_clips_them() -> None:
+    trainers: dict[str, dict[str, object]] = {
+        "unsaid": {},
+        "empty": {"trainer": {}},
+        "five": {"trainer": {"gradient_clip_val": 5}},
+        "off": {"trainer": {"gradient_clip_val": None}},
+    }
+    fragments = {name: {"model": TINY["seq2seq"], **trainer} for name, trainer in trainers.items()}
+    subjects = measuring.subjects_of(fragments, Settings(device="cpu"), 40)
+    found = {subject.name: subject.gradient_clip_val for subject in subjects}
+    assert found == {"unsaid": 1.0, "empty": 1.0, "five": 5, "off": None}
+
+
 class InMemory(PreparedCorpus):
     """A corpus of random subwords; sentences of 1 to 11, EOS not counted."""
 

@@ -18,7 +18,7 @@ from lit_nmt.benchmark.operations import (
     count_all,
     path_lengths,
     sequential_operations,
-    undecided,
+    with_small_weights,
 )
 from lit_nmt.models.attention_seq2seq import AttentionSeq2Seq
 from lit_nmt.models.conv_s2s import ConvS2S
@@ -48,7 +48,7 @@ def model(request: pytest.FixtureRequest) -> TranslationModule:
 
 def made(name: str) -> TranslationModule:
     torch.manual_seed(3)
-    return undecided(MODELS[name]())
+    return with_small_weights(MODELS[name]())
 
 
 def counted(function: Callable[[Tensor], Tensor], x: Tensor, first: int = 0, longest: bool = False) -> list[float]:
@@ -194,7 +194,7 @@ def test_a_path_is_found_however_little_goes_along_it() -> None:
     model = ConvS2S(V, dim=32, hidden_dim=32, encoder_layers=2, decoder_layers=2)
     nn.init.normal_(model.embedding.weight, std=20.0)  # attention to one word alone
     assert len(path_lengths(model.double().eval(), 8, "source").unique()) > 1
-    assert len(path_lengths(undecided(model), 8, "source").unique()) == 1
+    assert len(path_lengths(with_small_weights(model), 8, "source").unique()) == 1
 
 
 def test_convolutions_join_what_lies_within_their_windows() -> None:

@@ -117,6 +117,11 @@ def plain_splits():
         ({"splits": {"train": {"kind": "synthetic"}}}, ["splits.train.pairs", "missing"]),
         ({"splits": {"train": {"limit": 0}}}, ["splits.train.limit", "at least 1"]),
         ({"splits": {"test": {"kind": "holdout", "of": "tain", "pairs": 3}}}, ["splits.test.of", "'tain'"]),
+        ({"splits": {"train": {"kind": "holdout", "of": "validation", "pairs": 3}}}, ["splits.train.kind", "holdout"]),
+        (
+            {"splits": {"test": {"kind": "holdout", "of": "train", "pairs": 3, "bins": [[5, 10], [8, 14]]}}},
+            ["splits.test.bins", "ends at 10", "begins at 8"],
+        ),
         (
             {"splits": {"test": {"kind": "holdout", "of": "train", "pairs": 3, "bins": [[9, 1]]}}},
             ["splits.test.bins", "[9, 1]"],

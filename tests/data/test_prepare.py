@@ -20,7 +20,7 @@ from lit_nmt.data import prepare as module
 from lit_nmt.data.corpora import CorpusConfig, FiltersConfig, SplitConfig, SubwordsConfig
 from lit_nmt.data.prepare import prepare
 from lit_nmt.data.prepared import PreparedCorpus
-from lit_nmt.data.selection import hold_out, judge, scan, select, smallest
+from lit_nmt.data.selection import failing_filter, hold_out, scan, select, smallest
 from lit_nmt.errors import UserError
 
 PLACES = ["by the river", "under a hedge", "in the long wet grass where nobody walks"]
@@ -354,4 +354,4 @@ def test_a_scan_counts_words_and_tells_sentences_apart():
     assert text.target_words.tolist() == [1, 1, 0]
     assert text.source_digests[0] == text.source_digests[1] != text.source_digests[2]
     assert text.pair_digests[0] != text.pair_digests[1]
-    assert judge(text, FiltersConfig()).tolist() == [0, 0, 1]
+    assert failing_filter(text, FiltersConfig()).tolist() == [0, 0, 1]

@@ -128,7 +128,7 @@ def write_results(
         pd.concat(frames, ignore_index=True).to_parquet(folder / "sentences.parquet", index=False)
     pd.DataFrame(runs).to_csv(folder / "runs.csv", index=False)
     pd.DataFrame(curves).to_csv(folder / "curves.csv", index=False)
-    _write_json(folder / "provenance.json", {"study": {"name": name, "criterion_commit": "f00d"}, "runs": origins})
+    _write_json(folder / "provenance.json", {"study": {"name": name}, "runs": origins})
     _write_json(folder / "study.json", _study(name, corpora, bins))
     if throughput:
         _throughput(generator, next(iter(corpora))).to_csv(folder / "throughput.csv", index=False)
