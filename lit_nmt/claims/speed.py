@@ -73,7 +73,7 @@ def constant_time(study: Study, tables: Tables, settings: Settings) -> list[Find
     """The Transformer is O(1) in the length of a sequence, where recurrence is O(n).
 
     Source: Vaswani et al. 2017, Table 1, which says it of sequential operations and of path length per layer,
-    never of time; self-attention does O(n^2 d) work. The lecture's short form says time. So three things are
+    never of time; self-attention does O(n^2 d) work. In short it is often said of time. So three things are
     judged: wall time per sequence; operations that wait for one another, when a given sequence is read or
     trained on, and when a translation is written, a token after the other; and operations between two positions.
 
