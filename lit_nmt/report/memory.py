@@ -111,8 +111,8 @@ def recall_in_words(view: View) -> list[str]:
     means = over_seeds(frame[frame["bin"] == longest], ["model"], ["value"]).sort_values("value", ascending=False)
     shares = [f"{view.label(row.model)} {words.number(row.value, 0)} %" for row in means.itertuples()]
     return [
-        f"On {asks_to_recall(view)} the first word is named after {spoken_bin(longest)} by {words.listing(shares)} "
-        "of the time."
+        f"On {asks_to_recall(view)}, the share of lists whose first word is named after {spoken_bin(longest)}: "
+        f"{words.listing(shares)}."
     ]
 
 

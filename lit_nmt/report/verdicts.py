@@ -136,6 +136,8 @@ def _measured(view: View, evidence: str) -> str:
     if "throughput.csv" in evidence and len(throughput):
         told += [f"On {spoken_setting(rows)}." for rows in settings(throughput)]
         told.append(HOW)
+        commit = str(view.results.environment.get("commit") or "")
+        told += [f"With the code of commit {words.commit(commit)}."] if commit else []
     others = (("operations.csv", COUNTING), ("gradients.parquet", PROBED), ("(sentences.parquet)", RECALLED))
     told += [how for place, how in others if place in evidence]
     return " ".join(told)
