@@ -138,6 +138,7 @@ class Checkpoints(Callback):
         self.best_step = 0
         self.recent: list[int] = []
         self.kept: list[int] = []
+        self.stopped = False
 
     @property
     def last(self) -> Path:
@@ -177,10 +178,15 @@ class Checkpoints(Callback):
         """Where the weights after `step` are."""
         return self.folder / "weights" / f"{step:07d}.ckpt"
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Trains on only if no callback had stopped the training."""
+        trainer.should_stop |= self.stopped
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the checkpoints."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
+        self.stopped = trainer.should_stop
         step = trainer.global_step
         bleu = float(trainer.callback_metrics["validation_bleu"])
         if bleu > self.best_bleu:
@@ -204,6 +210,7 @@ class Checkpoints(Callback):
             "best_step": self.best_step,
             "recent": list(self.recent),
             "kept": list(self.kept),
+            "stopped": self.stopped,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -212,6 +219,7 @@ class Checkpoints(Callback):
         self.best_step = state_dict["best_step"]
         self.recent = list(state_dict["recent"])
         self.kept = list(state_dict.get("kept", [*self.recent, self.best_step]))
+        self.stopped = state_dict.get("stopped", False)
 
     def load_weights(self, step: int) -> dict[str, Any]:
         """The weights after `step`.

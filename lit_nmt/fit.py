@@ -239,8 +239,9 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime, 
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, ProgressBar)] + (
         bars if config["trainer"]["enable_progress_bar"] is not False else []
     )
-    # Record before Checkpoints, so that the seconds in a checkpoint are those of its step
-    trainer.callbacks[:0] = [SeedEachStep(config["seed_everything"]), ValidationBleu(), record, checkpoints]
+    # Checkpoints last, so that they hold what the others have made of a validation
+    own = [SeedEachStep(config["seed_everything"]), ValidationBleu(), record]
+    trainer.callbacks = [*own, *trainer.callbacks, checkpoints]
     trainer.loggers = [TensorBoardLogger(folder, name="", version="tensorboard")]
     result: dict[str, Any] = {"status": "finished", "stopped_by": "budget"}
     scored = ""

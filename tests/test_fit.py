@@ -329,6 +329,11 @@ def test_a_single_run_can_stop_early_on_validation_bleu(workplace, monkeypatch):
     record = json.loads((folder / "fit.json").read_text())
     assert record["stopped_by"] == "early_stopping"
     assert sum(1 for row in curve(folder) if row["validation_bleu"]) == 2
+    # killed after its last step, before its record
+    (folder / "fit.json").unlink()
+    run(workplace, "early", *stopping, *patience)
+    again = json.loads((folder / "fit.json").read_text())
+    assert [again[key] for key in ("stopped_by", "target_tokens")] == ["early_stopping", record["target_tokens"]]
 
 
 # Adam would make a step of the rounding in gradients that are 0, as those of the keys' bias are. Batches of one to six
