@@ -12,7 +12,7 @@ from lit_nmt.claims.verdicts import Settings, Tables, table
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL, Cell, cells
 from lit_nmt.intervals import Interval, nested_interval, seeds_note
-from lit_nmt.metrics import SEED, Case
+from lit_nmt.metrics import SEED, Case, corpus_chrf
 from lit_nmt.studies import POOLED
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Contrast:
         seeds: that both arms have.
         bleu: (parts, 2 arms, seeds).
         resampled: (parts, 2 arms, seeds, resamples).
+        chrf: as `bleu`.
     """
 
     arms: tuple[str, str]
@@ -48,6 +49,7 @@ class Contrast:
     seeds: list[int]
     bleu: np.ndarray
     resampled: np.ndarray
+    chrf: np.ndarray
 
     @property
     def means(self) -> np.ndarray:
@@ -165,7 +167,7 @@ def contrast(
     seeds = sorted(set.intersection(*map(set, found))) if found else []
     if not seeds:
         return None
-    bleu, resampled = [], []
+    bleu, resampled, chrf = [], [], []
     for number, pair in enumerate(parts):
         # each part draws its own resamples
         draws = SEED if same_sentences else (SEED, number)
@@ -174,6 +176,9 @@ def contrast(
         places = [[cell.seeds(model)[seed] for seed in seeds] for cell, model in zip(pair, models, strict=True)]
         bleu.append([cell.bleu(case)[place] for cell, place in zip(pair, places, strict=True)])
         resampled.append([values[place] for values, place in zip(drawn, places, strict=True)])
+        chrf.append(
+            [[corpus_chrf(cell.statistics[i]) for i in place] for cell, place in zip(pair, places, strict=True)]
+        )
     return Contrast(
         arms or models,
         list(labels) or [a.bin for a, _ in parts],
@@ -182,6 +187,7 @@ def contrast(
         seeds,
         np.array(bleu),
         np.array(resampled),
+        np.array(chrf),
     )
 
 

@@ -14,6 +14,7 @@ from lit_nmt.claims.contrasts import (
     bounds,
     contrast,
     length_bins,
+    log_ratio,
     primary_cells,
     seeds_in_words,
     slope_weights,
@@ -154,11 +155,14 @@ def _parts(study: Study, cells: Sequence[Cell], over: str, longest: float) -> li
 def _notes(measured: Contrast) -> list[str]:
     first, second = measured.arms
     kept = measured.means[-1] / np.maximum(measured.means[0], TINY)
-    gap = measured.difference(10 * slope_weights(measured.words, measured.sizes))
+    weights = slope_weights(measured.words, measured.sizes)
+    gap = measured.difference(10 * weights)
+    on_chrf = float((weights @ log_ratio(measured.chrf)).mean())
     return [
         measured.curve(),
         f"longest part over shortest: {kept[0]:.2f} {first}, {kept[1]:.2f} {second}",
         f"BLEU of {first} less {second} changes by {spoken(gap)} per 10 words (exploratory)",
+        f"on chrF, which never comes near 0, the slope is {on_chrf:.4f} (exploratory)",
         seeds_in_words(len(measured.seeds)),
     ]
 
