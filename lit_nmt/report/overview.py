@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lit_nmt.configuration import merge
@@ -20,6 +21,9 @@ from lit_nmt.report.speed import speed_section, spoken_setting
 from lit_nmt.report.tables import Results
 from lit_nmt.report.verdicts import SYMBOLS, verdicts_section
 from lit_nmt.report.view import View, spoken_bin, spoken_decoding, spoken_test_set
+
+STILL_LEARNING = 0.05
+"""The share of its validation BLEU by which a model that is trained to the end gains less in the last fifth."""
 
 
 def make_report(results: Results) -> Report:
@@ -112,7 +116,31 @@ def warnings(view: View) -> list[str]:
             )
     for told, names in _cut_sentences(view).items():
         found.append(f"Too long for {words.listing(names)}, and cut: {told}.")
-    return found
+    return found + [told for corpus in view.corpora for told in _still_learning(view, corpus)]
+
+
+def _still_learning(view: View, corpus: str) -> list[str]:
+    """The models whose validation BLEU rose by more than `STILL_LEARNING` of it in the last fifth of the budget."""
+    curves = view.results["curves"]
+    rows = curves[(curves["corpus"] == corpus) & curves["validation_bleu"].notna()].sort_values("step")
+    risen, lasts = [], []
+    for model in view.styles:
+        seeds = [own["validation_bleu"].to_numpy() for _, own in rows[rows["model"] == model].groupby("seed")]
+        seeds = [bleu for bleu in seeds if len(bleu) > 1]
+        if not seeds:
+            continue
+        last = [max(1, len(bleu) // 5) for bleu in seeds]
+        end = float(np.mean([bleu[-1] for bleu in seeds]))
+        gain = end - float(np.mean([bleu[-1 - n] for bleu, n in zip(seeds, last, strict=True)]))
+        if gain > STILL_LEARNING * end:
+            risen.append(f"{view.label(model)} by {words.number(gain)} to {words.number(end)}")
+            lasts.append(last[0] / len(seeds[0]))
+    if not risen:
+        return []
+    return [
+        f"Still learning on {corpus}: in the last {words.number(100 * max(lasts), 0)} % of the budget validation BLEU "
+        f"rose, of {words.listing(risen)}. With more training they may compare otherwise."
+    ]
 
 
 def _cut_sentences(view: View) -> dict[str, list[str]]:

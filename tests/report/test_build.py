@@ -21,7 +21,9 @@ from lit_nmt.metrics import STATISTICS, is_exact
 from lit_nmt.report import verdicts
 from lit_nmt.report.build import describe_model, describe_study, report, restore_study
 from lit_nmt.report.memory import PROBED, RECALLED
+from lit_nmt.report.overview import warnings
 from lit_nmt.report.tables import read_results
+from lit_nmt.report.view import View
 from lit_nmt.studies import load_study
 
 HERE = Path(__file__).resolve().parents[2]
@@ -290,6 +292,20 @@ def test_a_shareable_report_drawn_again_still_says_that_nothing_was_left_out(
     assert before["results/left_out.json"] == b"{}\n"
     report("demo", Path("reports/published/demo/results"))
     assert _bytes(published) == before
+
+
+def test_models_that_still_learn_at_the_end_are_told_at_the_top(made_up, tmp_path: Path) -> None:
+    results = made_up(tmp_path / "results", throughput=False, **SMALL)
+    told = "Still learning on market-en-de"
+    assert not [text for text in warnings(View.of(read_results(results))) if told in text]
+    curves = pd.read_csv(results / "curves.csv")
+    # half of its validations, so that its curve ends where it still rises
+    early = (curves["model"] == "transformer") & (curves["step"] > 10 * 150)
+    curves[~early].to_csv(results / "curves.csv", index=False)
+    (text,) = [text for text in warnings(View.of(read_results(results))) if told in text]
+    own = curves[~early & (curves["model"] == "transformer")].groupby("step")["validation_bleu"].mean()
+    gain, end = own.iloc[-1] - own.iloc[-3], own.iloc[-1]
+    assert f"in the last 20 % of the budget validation BLEU rose, of Transformer by {gain:.1f} to {end:.1f}." in text
 
 
 def test_failed_runs_and_missing_measurements_are_said_in_their_place(
