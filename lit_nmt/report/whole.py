@@ -36,11 +36,11 @@ def make_whole(results: Results) -> Report:
 def _summary(claims: pd.DataFrame, parts: list[dict[str, Any]]) -> list[str]:
     if claims.empty:
         return ["Nothing has been judged yet: this page fills as its studies finish."]
-    judged = f"{claims['claim'].nunique()} of {words.count(len(CLAIMS), 'claim')} have been judged"
-    studies = words.count(len(set(claims["study"])), "study", "studies")
+    judged = words.count(claims["claim"].nunique(), "claim has", "claims have")
+    studies = words.count(claims["study"].nunique(), "study", "studies")
     return [
-        f"{words.sentence(judged)}, by {studies}. What a verdict is worth depends on what was measured, and on what: "
-        "the same claim may hold of one text, model or machine and not of another."
+        f"{words.sentence(judged)} been judged, by {studies}. What a verdict is worth depends on what was "
+        "measured, and on what: the same claim may hold of one text, model or machine and not of another."
     ]
 
 
