@@ -276,7 +276,7 @@ class TranslationModule(pl.LightningModule, ABC):
                 lr=self.learning_rate,
                 betas=self.betas,
                 weight_decay=self.weight_decay,
-                # fused it unscales gradients itself, after they were clipped
+                # a fused optimiser unscales gradients itself, when they are clipped already
                 fused=self.trainer.precision != "16-mixed",
             )
         needs_total = self.schedule != "inverse-square-root"

@@ -23,7 +23,7 @@ def make_whole(results: Results) -> Report:
         str(study.get("name")),
         str(study.get("title") or study.get("name")),
         " ".join(str(study.get("question") or "").split()),
-        _summary(claims, parts),
+        _summary(claims),
         [f"Not there yet: {words.listing(absent)}."] if absent else [],
         [
             _verdicts_section(results),
@@ -33,7 +33,7 @@ def make_whole(results: Results) -> Report:
     )
 
 
-def _summary(claims: pd.DataFrame, parts: list[dict[str, Any]]) -> list[str]:
+def _summary(claims: pd.DataFrame) -> list[str]:
     if claims.empty:
         return ["Nothing has been judged yet: this page fills as its studies finish."]
     judged = words.count(claims["claim"].nunique(), "claim has", "claims have")
