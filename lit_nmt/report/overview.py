@@ -121,6 +121,8 @@ def warnings(view: View) -> list[str]:
 
 def _still_learning(view: View, corpus: str) -> list[str]:
     """The models whose validation BLEU rose by more than `STILL_LEARNING` of it in the last fifth of the budget."""
+    if corpus == asks_to_recall(view):  # whose BLEU says little
+        return []
     curves = view.results["curves"]
     rows = curves[(curves["corpus"] == corpus) & curves["validation_bleu"].notna()].sort_values("step")
     risen, lasts = [], []
