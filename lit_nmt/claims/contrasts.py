@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from lit_nmt.claims.verdicts import Settings, Tables, table
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL, Cell, cells
 from lit_nmt.intervals import Interval, nested_interval, seeds_note
-from lit_nmt.metrics import SEED, Case, corpus_chrf
+from lit_nmt.metrics import SEED, corpus_chrf
 from lit_nmt.studies import POOLED
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Contrast:
         words: mean source words (parts,).
         sizes: sentences (parts,).
         seeds: that both arms have.
+        few_seeds: why these cannot decide, as from `too_few_seeds`.
         bleu: (parts, 2 arms, seeds).
         resampled: (parts, 2 arms, seeds, resamples).
         chrf: as `bleu`.
@@ -47,6 +48,7 @@ class Contrast:
     words: np.ndarray
     sizes: np.ndarray
     seeds: list[int]
+    few_seeds: list[str]
     bleu: np.ndarray
     resampled: np.ndarray
     chrf: np.ndarray
@@ -64,6 +66,15 @@ class Contrast:
         """The same of BLEU of the first arm less that of the second."""
         return weighted(weights, self.bleu[:, 0] - self.bleu[:, 1], self.resampled[:, 0] - self.resampled[:, 1])
 
+    def seeds_told(self, digits: int, values: np.ndarray) -> str:
+        """What each seed says by itself, and how many there are, for the evidence.
+
+        Args:
+            values: (seeds,).
+        """
+        each = ", ".join(f"{seed}: {value:.{digits}f}" for seed, value in zip(self.seeds, values, strict=True))
+        return f"by seed {each}; {seeds_in_words(len(self.seeds))}"
+
     def curve(self) -> str:
         """BLEU of both arms by part, for the evidence."""
         shown = [
@@ -72,7 +83,13 @@ class Contrast:
         ]
         return f"BLEU {self.arms[0]} / {self.arms[1]}: {', '.join(shown)}"
 
-    def reasons(self, settings: Settings, among: Sequence[str] = (), best: np.ndarray | None = None) -> list[str]:
+    def reasons(
+        self,
+        settings: Settings,
+        among: Sequence[str] = (),
+        best: np.ndarray | None = None,
+        in_logarithms: np.ndarray | None = None,
+    ) -> list[str]:
         """Why these numbers cannot decide a claim, if they cannot.
 
         An arm that has learned little at any length shows a flat curve, or any curve. So in one part, that named as
@@ -83,8 +100,9 @@ class Contrast:
             settings: of the claim.
             among: labels of the parts where the floor may be looked for, default all.
             best: BLEU of the best arm in each part (parts,), where there are others than these two.
+            in_logarithms: the weights of the parts (parts,) in a sum of logarithms, if it is one that decides.
         """
-        found = []
+        found = list(self.few_seeds)
         labels = list(among) or self.labels
         floor, named = float(settings.get("floor", 0.5)), settings.get("floor_bin") or []
         named = [named] if isinstance(named, str) else list(named)
@@ -101,9 +119,7 @@ class Contrast:
             found.append(f"{weaker} has less than {floor:g} of the best arm's BLEU in {where}: {shares[place]:.2f}")
         elif top[number] < LEAST_BLEU:
             found.append(f"no arm reaches {LEAST_BLEU:g} BLEU in {where}")
-        if len(self.seeds) == 1:
-            found.append(ONE_SEED)
-        if (self.bleu <= 0).any():
+        if in_logarithms is not None and (self.bleu[in_logarithms != 0] <= 0).any():
             found.append("a part scores 0 BLEU, which has no logarithm")
         return found
 
@@ -134,9 +150,9 @@ def log_ratio(bleu: np.ndarray) -> np.ndarray:
 
 
 def contrast(
+    study: Study,
     parts: Sequence[tuple[Cell, Cell]],
     models: tuple[str, str],
-    case: Case,
     arms: tuple[str, str] | None = None,
     labels: Sequence[str] = (),
     same_sentences: bool = False,
@@ -144,10 +160,10 @@ def contrast(
     """Sets two arms against each other on the same sentences and the same resamples of them.
 
     Args:
+        study: says which case BLEU has, and which seeds were planned.
         parts: for each part the cells of the first arm and of the second; one cell twice where both translated in one
             corpus.
         models: names of the arms in their cells.
-        case: of BLEU.
         arms: what to call the arms, default the models' names.
         labels: of the parts, default their bins.
         same_sentences: whether all parts have the same sentences, which are then resampled alike in all.
@@ -167,6 +183,8 @@ def contrast(
     seeds = sorted(set.intersection(*map(set, found))) if found else []
     if not seeds:
         return None
+    case = study.primary.case
+    trained = {(cell.corpus, model) for pair in parts for cell, model in zip(pair, models, strict=True)}
     bleu, resampled, chrf = [], [], []
     for number, pair in enumerate(parts):
         # each part draws its own resamples
@@ -185,6 +203,7 @@ def contrast(
         np.array([a.source_words.mean() for a, _ in parts]),
         np.array([len(a.source_words) for a, _ in parts]),
         seeds,
+        too_few_seeds(study, seeds, trained),
         np.array(bleu),
         np.array(resampled),
         np.array(chrf),
@@ -225,6 +244,22 @@ def bounds(label: str) -> tuple[int, int]:
 def spoken(interval: Interval, digits: int = 2) -> str:
     """A value with its interval, for the evidence."""
     return f"{interval.value:.{digits}f} [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def too_few_seeds(study: Study, seeds: Collection[int], trained: Collection[tuple[str, str]]) -> list[str]:
+    """Why these seeds cannot decide a claim, if they cannot: one alone, or fewer than the study plans.
+
+    Whoever looks before all are there has more than one chance to see what they wish for; and were those left out
+    whose training failed, a model would be judged by its luckier seeds.
+
+    Args:
+        seeds: that all have been translated with.
+        trained: the (corpus, model) of which the claim is.
+    """
+    planned = set.intersection(*(set(study.seeds_of(corpus, model)) for corpus, model in trained))
+    absent = ", ".join(map(str, sorted(planned - set(seeds))))
+    found = [f"not all planned seeds are there, or their training failed; without: {absent}"] if absent else []
+    return found + ([ONE_SEED] if len(seeds) == 1 else [])
 
 
 def seeds_in_words(seeds: int) -> str:

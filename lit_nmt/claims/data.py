@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lit_nmt.claims.contrasts import contrast, primary_cells, seeds_in_words, slope_weights, spoken
+from lit_nmt.claims.contrasts import contrast, primary_cells, slope_weights, spoken
 from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, undecided
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL
@@ -23,12 +23,13 @@ def transformers_need_more_data(study: Study, tables: Tables, settings: Settings
     If the claim holds, the Transformer gains more from every doubling of the text than the other does.
 
     Statistic: the interaction of log2(sentence pairs) and architecture on BLEU: the least-squares slope of BLEU
-    Transformer less BLEU attention seq2seq against log2 of the pairs, all sizes alike. Interval over seeds (t, on
-    the slopes of seeds that both have at every size), with the test sentences resampled, alike at every size.
+    Transformer less BLEU attention seq2seq against log2 of the pairs, all sizes alike, so the mean over the
+    doublings. Interval over seeds (t, on the slopes of seeds that both have at every size), with the test sentences
+    resampled, alike at every size.
 
     Supported where the whole interval lies above `smallest_effect` (BLEU per doubling), refuted where it lies
-    below. Inconclusive where an arm does not reach `floor` of the other's BLEU at the largest size. What the two
-    score at the smallest stands in the evidence: more gained may also be a lead that grows.
+    below. Inconclusive where an arm does not reach `floor` of the other's BLEU at the largest size. How far apart
+    the two are at each size stands in the evidence: more gained may also be a lead that grows, or a single step.
 
     Settings: `pairs` (corpora and their training pairs, as {town-1k: 1000, town: 29000}), `transformers` (models'
     names, default [transformer]), `recurrent` (default attention-seq2seq), `floor` (share, default 0.5).
@@ -50,30 +51,33 @@ def transformers_need_more_data(study: Study, tables: Tables, settings: Settings
         sizes = [(corpus, float(count)) for corpus, count in pairs if corpus in cells]
         part = f"{transformer} against {recurrent}, {study.primary.test_set}, {study.primary.decoding}"
         measured = contrast(
+            study,
             [(cells[corpus], cells[corpus]) for corpus, _ in sizes],
             (transformer, recurrent),
-            study.primary.case,
             labels=[f"{count:,.0f} pairs" for _, count in sizes],
             same_sentences=True,
         )
         if measured is None or len(sizes) < len(pairs) or len(sizes) < 2:
-            reason = f"{len(sizes)} of {len(pairs)} sizes translated by both models with a common seed; all are needed"
+            reason = (
+                "no seed with which both models were translated at every size"
+                if len(sizes) == len(pairs) > 1
+                else f"{len(sizes)} of {len(pairs)} sizes have translations; all are needed, two at least"
+            )
             found.append(undecided(part, statistic, paper, reason))
             continue
         doublings = np.log2([count for _, count in sizes])
         weights = slope_weights(doublings, np.ones(len(sizes)))
         gain = measured.difference(weights)
-        ends = [measured.difference(np.eye(len(sizes))[place]) for place in (0, -1)]
+        gaps = [measured.difference(part) for part in np.eye(len(sizes))]
         reasons = measured.reasons({**settings, "floor_bin": measured.labels[-1]})
         notes = [
             *reasons,
             measured.curve(),
-            *(
-                f"at {label} {transformer} less {recurrent} is {spoken(end, 1)} BLEU (exploratory)"
-                for label, end in zip((measured.labels[0], measured.labels[-1]), ends, strict=True)
-            ),
+            f"{transformer} less {recurrent}, BLEU: "
+            + ", ".join(f"{spoken(gap, 1)} at {label}" for label, gap in zip(measured.labels, gaps, strict=True))
+            + " (exploratory)",
             f"log of their ratio changes by {spoken(measured.log_ratio(weights), 3)} per doubling (exploratory)",
-            seeds_in_words(len(measured.seeds)),
+            measured.seeds_told(2, weights @ (measured.bleu[:, 0] - measured.bleu[:, 1])),
         ]
         found.append(
             Finding(

@@ -24,6 +24,7 @@ from lit_nmt.claims.verdicts import Decision, Finding, Settings, Tables, decide,
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL, Cell
 from lit_nmt.intervals import Interval
+from lit_nmt.metrics import Case
 from lit_nmt.studies import POOLED
 
 if TYPE_CHECKING:
@@ -113,19 +114,20 @@ def slopes(
             labels = [cell.bin if over == "bins" else cell.test_set for cell in parts]
             where = study.primary.length_set if over == "bins" else f"over {over}"
             part = f"{corpus}, {where}, {study.primary.decoding}"
-            measured = contrast([(cell, cell) for cell in parts], arms, study.primary.case, labels=labels)
+            measured = contrast(study, [(cell, cell) for cell in parts], arms, labels=labels)
             if measured is None or len(parts) < 2:
                 seeds = len(measured.seeds) if measured else 0
                 reason = f"parts: {len(parts)}, two needed; seeds that both models have: {seeds}, one needed"
                 found.append(undecided(part, statistic, paper, reason))
                 continue
-            slope = measured.log_ratio(slope_weights(measured.words, measured.sizes))
-            reasons = measured.reasons(settings)
+            weights = slope_weights(measured.words, measured.sizes)
+            slope = measured.log_ratio(weights)
+            reasons = measured.reasons(settings, in_logarithms=weights)
             notes = [*reasons, *_notes(measured)]
             for pair in settings.get("beside", []):
                 cells_beside = primary_cells(study, tables, pair).get(corpus, [])
                 others = _parts(study, cells_beside, over, settings.get("longest", math.inf))
-                beside = contrast([(cell, cell) for cell in others], tuple(pair), study.primary.case)
+                beside = contrast(study, [(cell, cell) for cell in others], tuple(pair))
                 notes += [_beside(beside)] if beside else []
             found.append(
                 Finding(
@@ -163,7 +165,7 @@ def _notes(measured: Contrast) -> list[str]:
         f"longest part over shortest: {kept[0]:.2f} {first}, {kept[1]:.2f} {second}",
         f"BLEU of {first} less {second} changes by {spoken(gap)} per 10 words (exploratory)",
         f"on chrF, which never comes near 0, the slope is {on_chrf:.4f} (exploratory)",
-        seeds_in_words(len(measured.seeds)),
+        measured.seeds_told(4, weights @ log_ratio(measured.bleu)),
     ]
 
 
@@ -187,15 +189,18 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
     Statistic: the share of BLEU that is kept beyond the cap. In each length bin BLEU of the model trained up to
     the lower cap is divided by that of the same model trained up to the higher one; the mean of the bins
     between the caps, which only the second was trained on, over the mean of those within both (geometric means,
-    weighted by sentences). So 1 is no loss, and what else differs between the two trainings cancels. Interval
-    over seeds and sentences, as in `fixed_vector_bottleneck`, on the logarithm.
+    weighted by sentences). So 1 is no loss, and what makes one of the two trainings better at every length
+    cancels. Interval over seeds and sentences, as in `fixed_vector_bottleneck`, on the logarithm.
+
+    A cap holds for both sides of a training pair, a bin for the source alone. Just below a cap many translations
+    are longer than any that was trained on, so the bins within a `margin` below a cap are left out.
 
     Supported where the whole interval lies above `smallest_effect` (a share, as 0.9), refuted where it lies
     below. Inconclusive where an arm does not reach `floor` of the best BLEU of the study in a bin within both
     caps: who knows nothing has nothing to lose.
 
     Settings: `caps` (corpora and the source words that they were trained up to, as {town-max30: 30, town-max50:
-    50}), `models` (names, default all of the study), `floor`, `floor_bin`.
+    50}), `margin` (source words, default 0), `models` (names, default all of the study), `floor`, `floor_bin`.
     """
     statistic = "share of BLEU kept beyond the trained lengths"
     paper = "Bahdanau et al. 2015, arXiv:1409.0473, Figure 2"
@@ -207,25 +212,31 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
     (short, low), (long, high) = sorted(caps.items(), key=lambda item: item[1])
     parts = list(zip(length_bins(study, found[short]), length_bins(study, found[long]), strict=False))
     lowest, highest = (np.array([bounds(a.bin)[end] for a, _ in parts]) for end in (0, 1))
-    within, beyond = highest <= low, (lowest > low) & (highest <= high)
-    case = study.primary.case
+    margin = int(settings.get("margin", 0))
+    within, beyond = highest <= low - margin, (lowest > low) & (highest <= high - margin)
     measured = {
-        model: contrast(parts, (model, model), case, (f"trained up to {low} words", f"up to {high}"))
+        model: contrast(study, parts, (model, model), (f"trained up to {low} words", f"up to {high}"))
         for model in models
     }
-    best = np.max([each.means.max(axis=1) for each in measured.values() if each] or [[]], axis=0)
+    best = np.array([max(_means(cell, study.primary.case).max() for cell in pair) for pair in parts])
     judged = []
     for model, own in measured.items():
         part = f"{model}, {study.primary.length_set}, {study.primary.decoding}"
         if own is None or not within.any() or not beyond.any():
-            reason = f"{within.sum()} bins within {low} words, {beyond.sum()} from there to {high}; one each needed"
+            reason = (
+                "no seed that was translated with both trainings"
+                if own is None
+                else f"{within.sum()} bins within {low - margin} words, {beyond.sum()} from {low + 1} to "
+                f"{high - margin}; one each needed"
+            )
             judged.append(undecided(part, statistic, paper, reason))
             continue
         inner, outer = np.where(within, own.sizes, 0), np.where(beyond, own.sizes, 0)
-        kept = own.log_ratio(outer / outer.sum() - inner / inner.sum())
+        weights = outer / outer.sum() - inner / inner.sum()
+        kept = own.log_ratio(weights)
         share = Interval(*(math.exp(number) for number in kept[:3]))
-        reasons = own.reasons(settings, list(np.array(own.labels)[within]), best)
-        notes = [*reasons, own.curve(), seeds_in_words(len(own.seeds))]
+        reasons = own.reasons(settings, list(np.array(own.labels)[within]), best, weights)
+        notes = [*reasons, own.curve(), own.seeds_told(2, np.exp(weights @ log_ratio(own.bleu)))]
         past = np.where(lowest > low, own.sizes, 0)
         if np.count_nonzero(past) > 1:
             further = spoken(own.log_ratio(slope_weights(own.words, past)), 4)
@@ -243,3 +254,9 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
             )
         )
     return judged
+
+
+def _means(cell: Cell, case: Case) -> np.ndarray:
+    """BLEU of each model of a cell, the mean of its seeds: (models,)."""
+    bleu = cell.bleu(case)
+    return np.array([bleu[[*cell.seeds(model).values()]].mean() for model in {model for model, _ in cell.systems}])

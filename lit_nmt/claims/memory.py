@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lit_nmt.claims.contrasts import LEAST_BLEU, ONE_SEED, length_bins, primary_cells, seeds_in_words
+from lit_nmt.claims.contrasts import LEAST_BLEU, length_bins, primary_cells, seeds_in_words, too_few_seeds
 from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, table, undecided
 from lit_nmt.evaluation import ALL, Cell
 from lit_nmt.intervals import Interval, nested_interval, resampled_sums
@@ -53,9 +53,11 @@ def recurrent_nets_forget(study: Study, tables: Tables, settings: Settings) -> l
     delays = length_bins(study, primary_cells(study, tables).get(corpus, []))
     bleu = _bleu(study, tables)
     found = [
-        _gradient_finding(slope, gradients, models, settings, bleu) for slope in gradients if slope.model in models
+        _gradient_finding(study, slope, gradients, models, settings, bleu)
+        for slope in gradients
+        if slope.model in models
     ]
-    found += [_recall_finding(delays, model, models, settings) for model in models if len(delays) > 1]
+    found += [_recall_finding(study, delays, model, models, settings) for model in models if len(delays) > 1]
     for part, statistic, reason in (
         ("gradients", SLOPE, "no gradients of these models; the study's key `probe` asks for them"),
         ("recall", LOSS, f"no two delays in the corpus {corpus}"),
@@ -78,6 +80,7 @@ def _bleu(study: Study, tables: Tables) -> dict[tuple[str, str], float]:
 
 
 def _gradient_finding(
+    study: Study,
     slope: Slope,
     slopes: list[Slope],
     models: Sequence[str],
@@ -85,7 +88,7 @@ def _gradient_finding(
     bleu: dict[tuple[str, str], float],
 ) -> Finding:
     value, low, high, _ = slope.interval
-    reasons = [ONE_SEED] if slope.seeds == 1 else []
+    reasons = too_few_seeds(study, slope.seeds, [(slope.corpus, slope.model)])
     own = bleu.get((slope.corpus, slope.model), math.nan)
     if slope.training == "after" and not own >= LEAST_BLEU:
         reasons.append(
@@ -103,7 +106,7 @@ def _gradient_finding(
         f"the norm {'falls' if value < 0 else 'grows'} by {abs(math.expm1(value)):.1%} a subword"
         + (f", to half in {math.log(2) / -value:.1f}" if high < 0 else ""),
         *([f"beside it {', '.join(beside)}"] if beside else []),
-        seeds_in_words(slope.seeds),
+        seeds_in_words(len(slope.seeds)),
     ]
     return Finding(
         part=f"{slope.model}, gradients {slope.training} training, {slope.corpus}",
@@ -117,9 +120,12 @@ def _gradient_finding(
     )
 
 
-def _recall_finding(delays: list[Cell], model: str, models: Sequence[str], settings: Settings) -> Finding:
+def _recall_finding(
+    study: Study, delays: list[Cell], model: str, models: Sequence[str], settings: Settings
+) -> Finding:
     part = f"{model}, recall, {delays[0].corpus}"
-    places = [*delays[0].seeds(model).values()]
+    seeds = delays[0].seeds(model)
+    places = [*seeds.values()]
     if not places:
         return undecided(part, LOSS, PAPER, f"no translations by {model}")
     # (delays, systems, sentences of the delay, 1)
@@ -131,7 +137,7 @@ def _recall_finding(delays: list[Cell], model: str, models: Sequence[str], setti
     ]
     interval = nested_interval((shares[0] - shares[-1])[places], (resampled[0] - resampled[1])[places])
     own, floor = shares[:, places].mean(axis=1), float(settings.get("floor", 0.5))
-    reasons = [ONE_SEED] if len(places) == 1 else []
+    reasons = too_few_seeds(study, seeds, [(delays[0].corpus, model)])
     if own[0] < floor:
         reasons.append(f"less than {floor:g} of the sentences are right after the shortest delay, {delays[0].bin}")
     curve = ", ".join(f"{share:.0%} at {cell.bin}" for cell, share in zip(delays, own, strict=True))
@@ -162,7 +168,7 @@ class Slope(NamedTuple):
     corpus: str
     model: str
     training: str
-    seeds: int
+    seeds: list[int]
     interval: Interval
 
 
@@ -190,7 +196,7 @@ def slopes(gradients: pd.DataFrame) -> list[Slope]:
         resampled = resampled_sums(statistics, seed=SEED)
         totals = statistics.sum(axis=1)
         interval = nested_interval(totals[:, 0] / totals[:, 1], resampled[..., 0] / resampled[..., 1])
-        found.append(Slope(str(corpus), str(model), str(training), len(statistics), interval))
+        found.append(Slope(str(corpus), str(model), str(training), list(sums["products"].columns), interval))
     return found
 
 

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lit_nmt.claims.contrasts import ONE_SEED, TINY, Contrast, contrast, primary_cells, seeds_in_words
+from lit_nmt.claims.contrasts import TINY, Contrast, contrast, primary_cells, seeds_in_words
 from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, undecided
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL, Cell
 from lit_nmt.intervals import nested_interval
-from lit_nmt.metrics import Case
 
 if TYPE_CHECKING:
     from lit_nmt.studies import Study
@@ -59,7 +58,7 @@ def plain_networks_cannot_map_sequences(study: Study, tables: Tables, settings: 
         known = {(cell.test_set, cell.bin): cell for cell in cells}
         for network in networks:
             where = f"{network}, {corpus}, {primary.decoding}"
-            pair = _Pair(network, recurrent, primary.case, float(settings.get("floor", 5)))
+            pair = _Pair(study, network, recurrent, float(settings.get("floor", 5)))
             found.append(
                 pair.overall(
                     f"overall: {where}, {primary.test_set}",
@@ -95,9 +94,9 @@ def plain_networks_cannot_map_sequences(study: Study, tables: Tables, settings: 
 class _Pair:
     """A plain network and a recurrent model, judged on cells of sentences that both translated."""
 
-    def __init__(self, network: str, recurrent: str, case: Case, floor: float) -> None:
+    def __init__(self, study: Study, network: str, recurrent: str, floor: float) -> None:
+        self.study = study
         self.names = (network, recurrent)
-        self.case = case
         self.floor = floor
 
     def overall(self, part: str, cell: Cell | None, smallest_effect: float) -> Finding:
@@ -107,7 +106,7 @@ class _Pair:
             return undecided(part, LACK, PAPER, self._missing())
         lack, lacks = (1 - bleu[0, 0] / np.maximum(bleu[0, 1], TINY) for bleu in (measured.bleu, measured.resampled))
         told = f"BLEU {self._told(measured, 0)} on {measured.sizes[0]:,} sentences"
-        return self._finding(part, LACK, lack, lacks, smallest_effect, self._weak(measured, self.names[1:]), told)
+        return self._finding(part, LACK, lack, lacks, smallest_effect, self._reasons(measured, self.names[1:]), told)
 
     def kept(self, part: str, parts: dict[str, Cell | None], smallest_loss: float, paired: bool) -> Finding:
         """How much more the network loses than the recurrent model, from the first cell to the second."""
@@ -122,8 +121,8 @@ class _Pair:
             f"BLEU {self._told(measured, number)} {name} ({measured.sizes[number]:,} sentences)"
             for number, name in enumerate(parts)
         )
-        weak = self._weak(measured, self.names)
-        return self._finding(part, LOSS, share[1] - share[0], shares[1] - shares[0], smallest_loss, weak, told)
+        reasons = self._reasons(measured, self.names)
+        return self._finding(part, LOSS, share[1] - share[0], shares[1] - shares[0], smallest_loss, reasons, told)
 
     def _finding(
         self,
@@ -132,11 +131,10 @@ class _Pair:
         values: np.ndarray,
         resampled: np.ndarray,
         smallest_effect: float,
-        weak: list[str],
+        reasons: list[str],
         told: str,
     ) -> Finding:
         interval = nested_interval(values, resampled)
-        reasons = weak + ([ONE_SEED] if len(values) == 1 else [])
         decided = decide(interval.low, interval.high, smallest_effect)
         notes = [*reasons, told, seeds_in_words(len(values))]
         return Finding(
@@ -152,12 +150,12 @@ class _Pair:
 
     def _contrast(self, found: list[Cell], paired: bool) -> Contrast | None:
         """Network and recurrent model on these cells; `paired`: the cells have the same sentences."""
-        return contrast([(cell, cell) for cell in found], self.names, self.case, same_sentences=paired)
+        return contrast(self.study, [(cell, cell) for cell in found], self.names, same_sentences=paired)
 
-    def _weak(self, measured: Contrast, names: tuple[str, ...]) -> list[str]:
-        """Which of these models has learned too little, by the first part."""
+    def _reasons(self, measured: Contrast, names: tuple[str, ...]) -> list[str]:
+        """Why these numbers decide nothing: too few seeds, or too little learned, by the first part."""
         means = dict(zip(self.names, measured.means[0], strict=True))
-        return [
+        return measured.few_seeds + [
             f"{name} has {means[name]:.1f} BLEU, fewer than {self.floor:g}: a share of it means nothing"
             for name in names
             if means[name] < self.floor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,12 +52,15 @@ def translations(
     return {"sentences": pd.concat(parts)}
 
 
-def findings(name: str, tables: dict[str, pd.DataFrame], test_set: str = "test", **settings: Any) -> list[dict]:
+def findings(
+    name: str, tables: dict[str, pd.DataFrame], test_set: str = "test", planned: Sequence[int] = (), **settings: Any
+) -> list[dict]:
     study: Any = SimpleNamespace(
         name="trial",
         path="trial.yaml",
         models={"attention-seq2seq": None, "transformer": None},
         claims={name: {"criterion": "as committed", **settings}},
+        seeds_of=lambda corpus, model: planned,
         bins=BINS,
         primary=SimpleNamespace(test_set=test_set, decoding="beam5", case="mixed", length_set=test_set),
     )
@@ -163,6 +166,40 @@ def test_further_pairs_are_told_beside_and_decide_nothing() -> None:
     assert "absent" not in found["evidence"]
 
 
+def test_a_study_of_which_seeds_are_missing_decides_nothing_yet() -> None:
+    tables = translations(falling(0))
+    assert one(LONG, tables, smallest_effect=0.004, planned=[1, 2, 3])["verdict"] == "supported"
+    found = one(LONG, tables, smallest_effect=0.004, planned=[1, 2, 3, 4, 5])
+    assert found["verdict"] == "inconclusive"
+    assert found["evidence"].startswith("not all planned seeds are there, or their training failed; without: 4, 5; ")
+
+
+def test_what_each_seed_says_by_itself_is_told() -> None:
+    tables = translations(falling(0.003))
+    found = one(LONG, tables, smallest_effect=0.004)
+    told = found["evidence"].split("by seed ")[1].split(";")[0]
+    by_seed = {int(seed): float(value) for seed, value in (each.split(": ") for each in told.split(", "))}
+    assert list(by_seed) == [1, 2, 3]
+    for seed, value in by_seed.items():
+        alone = {"sentences": tables["sentences"][tables["sentences"]["seed"] == seed]}
+        assert one(LONG, alone, smallest_effect=0.004)["value"] == pytest.approx(value, abs=5.1e-5)
+
+
+def test_a_part_without_bleu_stops_only_what_takes_its_logarithm() -> None:
+    def nothing_past_50(tables: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+        sentences = tables["sentences"].reset_index(drop=True)
+        lost = (sentences["source_words"] > 50) & (sentences["model"] == "transformer")
+        sentences.loc[lost, list(STATISTICS[2:6])] = 0
+        return {"sentences": sentences}
+
+    tables = nothing_past_50(translations(falling(0)))
+    assert "has no logarithm" in one(LONG, tables, smallest_effect=0.004)["evidence"]
+    assert one(LONG, tables, smallest_effect=0.004, longest=50)["verdict"] == "supported"
+    both = nothing_past_50(translations(level(0.62), corpora=tuple(CAPS)))
+    found = one(CARRIES, both, smallest_effect=0.9, caps=CAPS, models=["transformer"])
+    assert found["verdict"] == "supported"
+
+
 # --------------------------------------------------------------------------- claim 3, lengths not trained on
 
 CARRIES = "attention-carries-to-untrained-lengths"
@@ -214,6 +251,28 @@ def test_a_model_far_behind_the_best_keeps_nothing_worth_keeping() -> None:
     found = findings(CARRIES, translations(chance, corpora=tuple(CAPS)), smallest_effect=0.9, caps=CAPS)
     assert [row["verdict"] for row in found] == ["inconclusive", "supported"]
     assert "of the best arm's BLEU" in found[0]["evidence"]
+
+
+def test_the_best_of_the_study_counts_where_it_has_been_trained_up_to_one_cap_alone() -> None:
+    chance = lambda corpus, model, words: np.full(len(words), 0.62 if model == "transformer" else 0.35)
+    sentences = translations(chance, corpora=tuple(CAPS))["sentences"]
+    absent = (sentences["corpus"] == "town-max30") & (sentences["model"] == "transformer")
+    found = findings(CARRIES, {"sentences": sentences[~absent]}, smallest_effect=0.9, caps=CAPS)
+    assert [row["verdict"] for row in found] == ["inconclusive", "inconclusive"]
+    assert "of the best arm's BLEU" in found[0]["evidence"]
+    assert found[1]["evidence"] == "no seed that was translated with both trainings"
+
+
+def test_the_bins_just_below_a_cap_can_be_left_out() -> None:
+    # 21-30 and 41-50 have translations that are longer than the caps
+    chance = lambda corpus, model, words: np.where(
+        (words > 40) | ((words > 20) & (words <= 30) & (corpus == "town-max30")), 0.5, 0.62
+    )
+    tables = translations(chance, corpora=tuple(CAPS), spread=0.0005)
+    whole = one(CARRIES, tables, smallest_effect=0.9, caps=CAPS, models=["transformer"])
+    found = one(CARRIES, tables, smallest_effect=0.9, caps=CAPS, models=["transformer"], margin=5)
+    assert whole["value"] > 1.1
+    assert found["value"] == pytest.approx(1, abs=0.03)
 
 
 def test_without_both_caps_or_the_same_sentences_nothing_is_judged() -> None:
