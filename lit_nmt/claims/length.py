@@ -44,7 +44,8 @@ def fixed_vector_bottleneck(study: Study, tables: Tables, settings: Settings) ->
     Supported where the whole interval lies below -`smallest_effect` (per source word), refuted where it lies
     above. Inconclusive, whatever the slope, where one of the two does not reach `floor` of the other's BLEU in
     the bin named beforehand (in any bin, if none is named): its curve is flat because it has learned little at
-    any length. Likewise where neither reaches 5 BLEU there, with a single seed, or with fewer than two bins.
+    any length. Likewise where neither reaches 5 BLEU there, with a single seed or fewer than the study plans, or
+    with fewer than two bins.
 
     Settings: `without`, `with` (models' names), `floor` (share, default 0.5), `floor_bin` ("low-high", or
     several, of which the first that is there counts), and those of `slopes`.
