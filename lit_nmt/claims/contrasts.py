@@ -72,8 +72,9 @@ class Contrast:
         Args:
             values: (seeds,).
         """
+        many = seeds_in_words(len(self.seeds))
         each = ", ".join(f"{seed}: {value:.{digits}f}" for seed, value in zip(self.seeds, values, strict=True))
-        return f"by seed {each}; {seeds_in_words(len(self.seeds))}"
+        return f"by seed {each}; {many}" if len(self.seeds) > 1 else many
 
     def curve(self) -> str:
         """BLEU of both arms by part, for the evidence."""
