@@ -191,10 +191,9 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
     the lower cap is divided by that of the same model trained up to the higher one; the mean of the bins
     between the caps, which only the second was trained on, over the mean of those within both (geometric means,
     weighted by sentences). So 1 is no loss, and what makes one of the two trainings better at every length
-    cancels. Interval over seeds and sentences, as in `fixed_vector_bottleneck`, on the logarithm.
-
-    A cap holds for both sides of a training pair, a bin for the source alone. Just below a cap many translations
-    are longer than any that was trained on, so the bins within a `margin` below a cap are left out.
+    cancels. A cap holds for both sides of a training pair, a bin for the source alone: just below a cap many
+    translations are longer than any that was trained on, so the bins within a `margin` below a cap are left out.
+    Interval over seeds and sentences, as in `fixed_vector_bottleneck`, on the logarithm.
 
     Supported where the whole interval lies above `smallest_effect` (a share, as 0.9), refuted where it lies
     below. Inconclusive where an arm does not reach `floor` of the best BLEU of the study in a bin within both

@@ -101,6 +101,8 @@ def draw_bins(
         axes.set_xlim(-0.4, len(bins) - 0.6)
         axes.xaxis.set_major_locator(FixedLocator(list(range(len(bins)))))
         axes.xaxis.set_major_formatter(FixedFormatter([name.replace("-", "–") for name in bins]))
+        room = axes.get_position().width * WIDTH / len(bins)
+        axes.tick_params(axis="x", labelsize=min(TEXT, room / 3.2))
         for i, name in enumerate(bins):
             _below(axes, 1, f"{sizes[name]:,.0f}", i)
         for line, text in enumerate(("source words", "sentences")):
@@ -123,14 +125,16 @@ def draw_curves(
     styles: Mapping[str, Style],
     axis: str,
     from_0: bool = True,
+    doubling: bool = False,
 ) -> Panel:
-    """Draws learning curves: one thin line per seed, thick the mean of the seeds.
+    """Draws curves, as of learning: one thin line per seed, thick the mean of the seeds.
 
     Of seeds with equally many points each point of the mean is that of theirs; else it goes as far as all have come.
 
     Args:
         frame: model, seed, x, y. `x` is in the unit that `axis` names.
         from_0: whether the axis begins at 0.
+        doubling: whether the axis is logarithmic; it then names each x.
     """
     drawn = [model for model in styles if model in set(frame["model"])]
 
@@ -150,7 +154,7 @@ def draw_curves(
                 common = common[(common >= low) & (common <= high)]
                 mean = np.mean([np.interp(common, x, y) for x, y in seeds], axis=0)
             if len(common):
-                marker = style.marker if len(common) == 1 else ""
+                marker = style.marker if doubling or len(common) == 1 else ""
                 axes.plot(
                     common,
                     mean,
@@ -162,9 +166,12 @@ def draw_curves(
                 )
                 labels.add(mean, style)
         _a_whole_point(axes)
-        if from_0:
-            axes.set_xlim(left=0)
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        if doubling:
+            _double(axes, frame["x"])
+        else:
+            if from_0:
+                axes.set_xlim(left=0)
+            axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         _below(axes, 1, axis)
 
     return _panel(name, title, unit, paint, [styles[m].label for m in drawn], rows=len(drawn))
@@ -181,7 +188,6 @@ def draw_lengths(name: str, title: str, unit: str, frame: pd.DataFrame, styles: 
     logarithmic = len(values) > 0 and values.max() / values.min() > 8
 
     def paint(axes: Axes, labels: _Labels) -> None:
-        axes.set_xscale("log", base=2)
         if logarithmic:
             axes.set_yscale("log")
         for model in drawn:
@@ -198,9 +204,7 @@ def draw_lengths(name: str, title: str, unit: str, frame: pd.DataFrame, styles: 
             )
             axes.fill_between(rows["x"], rows["low"], rows["high"], color=style.ink, alpha=0.16, linewidth=0, zorder=2)
             labels.add(rows["y"].to_numpy(), style)
-        lengths = sorted(frame["x"].unique())
-        axes.xaxis.set_major_locator(FixedLocator(lengths))
-        axes.xaxis.set_minor_locator(NullLocator())
+        _double(axes, frame["x"])
         if logarithmic:
             axes.yaxis.set_major_locator(FixedLocator(_round_levels(values.min(), values.max())))
             axes.yaxis.set_minor_locator(NullLocator())
@@ -212,6 +216,13 @@ def draw_lengths(name: str, title: str, unit: str, frame: pd.DataFrame, styles: 
     note = ", logarithmic" if logarithmic else ""
     labels = [styles[m].label for m in drawn]
     return _panel(name, title, unit + note, paint, labels, rows=len(drawn))
+
+
+def _double(axes: Axes, x: pd.Series) -> None:
+    """Makes every doubling as wide as the next, with a tick at each x."""
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(sorted(x.unique())))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def draw_bars(name: str, title: str, unit: str, frame: pd.DataFrame, styles: Mapping[str, Style]) -> Panel:

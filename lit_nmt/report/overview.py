@@ -19,6 +19,7 @@ from lit_nmt.report.origins import sources_section
 from lit_nmt.report.quality import learning_section, length_section, quality_section
 from lit_nmt.report.speed import speed_section, spoken_setting
 from lit_nmt.report.tables import Results
+from lit_nmt.report.training_text import training_text_sections
 from lit_nmt.report.verdicts import SYMBOLS, verdicts_section
 from lit_nmt.report.view import View, spoken_bin, spoken_decoding, spoken_test_set
 
@@ -33,6 +34,7 @@ def make_report(results: Results) -> Report:
     if view.trains:
         middle = [
             quality_section(view),
+            *training_text_sections(view),
             length_section(view),
             *memory_sections(view),
             learning_section(view),

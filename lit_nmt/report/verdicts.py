@@ -22,10 +22,11 @@ SYMBOLS = {"supported": "\N{CHECK MARK}", "refuted": "\N{MULTIPLICATION X}", "in
 SEEN_IN = {
     "fixed-vector-bottleneck": r".+\.bleu-by-length",
     "transformer-learns-long-sentences": r".+\.bleu-by-length",
-    "attention-carries-to-untrained-lengths": r".+\.bleu-by-length",
+    "attention-carries-to-untrained-lengths": r"bleu-kept|.+\.bleu-by-cap",
     "recurrence-is-slower-to-train": r"throughput\d*\..+\.(train|decode-\w+)",
     "constant-time": r"throughput\d*\.(train|decode-\w+)-by-length|operations\..+",
     "recurrent-nets-forget": r".+\.(gradients-\w+|recall)",
+    "transformers-need-more-data": "bleu-by-pairs",
 }
 """The names of the panels, elsewhere on the page, in which a claim can be seen."""
 

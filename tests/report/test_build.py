@@ -172,6 +172,41 @@ def test_recall_is_shown_where_a_claim_asks_for_it(made_up, tmp_path: Path, monk
         assert how in fold
 
 
+def test_claims_about_the_training_text_have_their_figures(
+    made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    corpora = {"market-1k": [1, 2], "market-8k": [1, 2]}
+    results = made_up(tmp_path / "reports/demo/results", **{**SMALL, "corpora": corpora, "sentences": 600})
+    study = json.loads((results / "study.json").read_text(encoding="utf-8"))
+    pairs, caps = {"market-8k": 8000, "market-1k": 1000}, {"market-1k": 12, "market-8k": 60}
+    study["claims"] = {
+        "transformers-need-more-data": {"criterion": "a", "smallest_effect": 0.5, "pairs": pairs},
+        "attention-carries-to-untrained-lengths": {"criterion": "b", "smallest_effect": 0.9, "caps": caps},
+    }
+    (results / "study.json").write_text(json.dumps(study), encoding="utf-8")
+    report("demo", Path("reports/demo/results"))
+    page = html.unescape((tmp_path / "reports/demo/index.html").read_text(encoding="utf-8"))
+    figures = {path.stem for path in (tmp_path / "reports/demo/figures").glob("*.svg")}
+    by_cap = {f"{model}.bleu-by-cap" for model in ("seq2seq", "attention-seq2seq", "transformer")}
+    assert {"bleu-by-pairs", "bleu-kept", *by_cap} <= figures
+    scores = read_results(results)["scores"]
+    scores = scores[scores["signature"].str.contains("case:mixed") & (scores["seed"] == "mean")]
+    scores = scores[(scores["decoding"] == "beam5") & (scores["test_set"] == "market")].set_index(
+        ["corpus", "model", "bin"]
+    )["bleu"]
+    table = page[page.index('<section id="training-text"') :]
+    assert table.index("1,000 pairs") < table.index("8,000 pairs")
+    for corpus in corpora:
+        assert f">{scores[corpus, 'transformer', 'all']:.1f}<" in table[: table.index("</table>")]
+    by_length = table[table.index("BLEU by cap") :]
+    for corpus in corpora:
+        assert f">{scores[corpus, 'seq2seq', '13-60']:.1f}<" in by_length[: by_length.index("</table>")]
+    fold = page[page.index("what the verdict rests on") : page.index('<section id="compared"')]
+    for panel in ("bleu-by-pairs", "bleu-kept", "transformer.bleu-by-cap"):
+        assert f'<use href="#{panel}"' in fold
+
+
 def test_every_trial_of_the_tuning_is_shown(place: Path) -> None:
     page = (place / "reports/demo/index.html").read_text(encoding="utf-8")
     assert "Two learning rates each, half the budget." in page
