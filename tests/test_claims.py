@@ -29,7 +29,7 @@ def study(name, test_set="test", **settings):
         path="trial.yaml",
         claims={name: {"criterion": "as committed", **settings}},
         models={},
-        seeds_of=lambda corpus, model: [],
+        corpora={},
         bins=BINS,
         primary=SimpleNamespace(test_set=test_set, decoding="beam5", case="mixed", length_set=test_set),
     )

@@ -24,7 +24,7 @@ TINY = 0.01
 ONE_SEED = "one seed, so the spread over seeds is unknown"
 
 LEAST_BLEU = 5.0
-"""Where no arm reaches so much, none has learned anything that a verdict could rest on."""
+"""Where neither arm reaches so much, none has learned anything that a verdict could rest on."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Contrast:
 
         An arm that has learned little at any length shows a flat curve, or any curve. So in one part, that named as
         `floor_bin` (or, of several names, the first that is among the parts), else the one where the weaker arm does
-        best, each arm must reach `floor` (a share, default 0.5) of the best arm's BLEU, and that `LEAST_BLEU`.
+        best, each arm must reach `floor` (a share, default 0.5) of the best arm's BLEU, and one `LEAST_BLEU`.
 
         Args:
             settings: of the claim.
@@ -118,8 +118,8 @@ class Contrast:
         elif shares[place] < floor:
             weaker = self.arms[int(self.means[number].argmin())]
             found.append(f"{weaker} has less than {floor:g} of the best arm's BLEU in {where}: {shares[place]:.2f}")
-        elif top[number] < LEAST_BLEU:
-            found.append(f"no arm reaches {LEAST_BLEU:g} BLEU in {where}")
+        elif self.means[number].max() < LEAST_BLEU:
+            found.append(f"neither arm reaches {LEAST_BLEU:g} BLEU in {where}")
         if in_logarithms is not None and (self.bleu[in_logarithms != 0] <= 0).any():
             found.append("a part scores 0 BLEU, which has no logarithm")
         return found
@@ -257,8 +257,9 @@ def too_few_seeds(study: Study, seeds: Collection[int], trained: Collection[tupl
         seeds: that all have been translated with.
         trained: the (corpus, model) of which the claim is.
     """
-    planned = set.intersection(*(set(study.seeds_of(corpus, model)) for corpus, model in trained))
-    absent = ", ".join(map(str, sorted(planned - set(seeds))))
+    known = [pair for pair in trained if pair[0] in study.corpora and pair[1] in study.models]
+    planned = [set(study.seeds_of(*pair)) for pair in known]
+    absent = ", ".join(map(str, sorted(set.intersection(*planned) - set(seeds)) if planned else []))
     found = [f"not all planned seeds are there, or their training failed; without: {absent}"] if absent else []
     return found + ([ONE_SEED] if len(seeds) == 1 else [])
 

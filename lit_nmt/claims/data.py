@@ -28,8 +28,9 @@ def transformers_need_more_data(study: Study, tables: Tables, settings: Settings
     resampled, alike at every size.
 
     Supported where the whole interval lies above `smallest_effect` (BLEU per doubling), refuted where it lies
-    below. Inconclusive where an arm does not reach `floor` of the other's BLEU at the largest size. How far apart
-    the two are at each size stands in the evidence: more gained may also be a lead that grows, or a single step.
+    below. Inconclusive where an arm does not reach `floor` of the other's BLEU at the largest size, or neither 5 BLEU
+    there, and with a single seed or fewer than the study plans. How far apart the two are at each size stands in the
+    evidence: more gained may also be a lead that grows, or a single step.
 
     Settings: `pairs` (corpora and their training pairs, as {town-1k: 1000, town: 29000}), `transformers` (models'
     names, default [transformer]), `recurrent` (default attention-seq2seq), `floor` (share, default 0.5).
@@ -68,7 +69,7 @@ def transformers_need_more_data(study: Study, tables: Tables, settings: Settings
         doublings = np.log2([count for _, count in sizes])
         weights = slope_weights(doublings, np.ones(len(sizes)))
         gain = measured.difference(weights)
-        gaps = [measured.difference(part) for part in np.eye(len(sizes))]
+        gaps = [measured.difference(one) for one in np.eye(len(sizes))]
         reasons = measured.reasons({**settings, "floor_bin": measured.labels[-1]})
         notes = [
             *reasons,

@@ -196,8 +196,9 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
     Interval over seeds and sentences, as in `fixed_vector_bottleneck`, on the logarithm.
 
     Supported where the whole interval lies above `smallest_effect` (a share, as 0.9), refuted where it lies
-    below. Inconclusive where an arm does not reach `floor` of the best BLEU of the study in a bin within both
-    caps: who knows nothing has nothing to lose.
+    below. Inconclusive where an arm does not reach `floor` of the best BLEU of these models in a bin within both
+    caps, or neither 5 BLEU there: who knows nothing has nothing to lose. Likewise with a single seed or fewer than the
+    study plans.
 
     Settings: `caps` (corpora and the source words that they were trained up to, as {town-max30: 30, town-max50:
     50}), `margin` (source words, default 0), `models` (names, default all of the study), `floor`, `floor_bin`.
@@ -218,14 +219,14 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
         model: contrast(study, parts, (model, model), (f"trained up to {low} words", f"up to {high}"))
         for model in models
     }
-    best = np.array([max(_means(cell, study.primary.case).max() for cell in pair) for pair in parts])
+    best = np.array([max(_best(cell, study.primary.case) for cell in pair) for pair in parts])
     judged = []
     for model, own in measured.items():
         part = f"{model}, {study.primary.length_set}, {study.primary.decoding}"
         if own is None or not within.any() or not beyond.any():
             reason = (
                 "no seed that was translated with both trainings"
-                if own is None
+                if within.any() and beyond.any()
                 else f"{within.sum()} bins within {low - margin} words, {beyond.sum()} from {low + 1} to "
                 f"{high - margin}; one each needed"
             )
@@ -256,7 +257,7 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
     return judged
 
 
-def _means(cell: Cell, case: Case) -> np.ndarray:
-    """BLEU of each model of a cell, the mean of its seeds: (models,)."""
+def _best(cell: Cell, case: Case) -> float:
+    """BLEU of the best model of a cell, the mean of its seeds."""
     bleu = cell.bleu(case)
-    return np.array([bleu[[*cell.seeds(model).values()]].mean() for model in {model for model, _ in cell.systems}])
+    return max(float(bleu[[*cell.seeds(model).values()]].mean()) for model in {model for model, _ in cell.systems})

@@ -102,7 +102,7 @@ def draw_bins(
         axes.xaxis.set_major_locator(FixedLocator(list(range(len(bins)))))
         axes.xaxis.set_major_formatter(FixedFormatter([name.replace("-", "–") for name in bins]))
         room = axes.get_position().width * WIDTH / len(bins)
-        axes.tick_params(axis="x", labelsize=min(TEXT, room / 3.2))
+        axes.tick_params(axis="x", labelsize=min(TEXT, room / 3.5))
         for i, name in enumerate(bins):
             _below(axes, 1, f"{sizes[name]:,.0f}", i)
         for line, text in enumerate(("source words", "sentences")):
@@ -130,6 +130,7 @@ def draw_curves(
     """Draws curves, as of learning: one thin line per seed, thick the mean of the seeds.
 
     Of seeds with equally many points each point of the mean is that of theirs; else it goes as far as all have come.
+    On a doubling axis each x has the mean of the seeds that are there.
 
     Args:
         frame: model, seed, x, y. `x` is in the unit that `axis` names.
@@ -146,7 +147,10 @@ def draw_curves(
                 seeds.append((rows["x"].to_numpy(float), rows["y"].to_numpy(float)))
             for x, y in seeds if len(seeds) > 1 else []:
                 axes.plot(x, y, color=style.ink, linewidth=0.8, alpha=0.4, linestyle=style.dashes)
-            if len({len(x) for x, _ in seeds}) == 1:
+            if doubling:
+                points = frame[frame["model"] == model].groupby("x")["y"].mean()
+                common, mean = points.index.to_numpy(float), points.to_numpy(float)
+            elif len({len(x) for x, _ in seeds}) == 1:
                 common, mean = np.mean(seeds, axis=0)
             else:
                 low, high = max(x[0] for x, _ in seeds), min(x[-1] for x, _ in seeds)

@@ -24,14 +24,16 @@ def _settings(view: View, claim: str, key: str) -> list[tuple[str, int]]:
     """Corpora and their numbers from a claim's settings, from the smallest; of corpora that have been scored."""
     settings: dict[str, Any] = (view.results.study.get("claims") or {}).get(claim) or {}
     known = [(corpus, int(number)) for corpus, number in (settings.get(key) or {}).items() if view.test_sets(corpus)]
-    return sorted(known, key=lambda item: item[1])
+    # only of one test set are scores comparable
+    alike = len({(view.primary_set(corpus), view.length_set(corpus)) for corpus, _ in known}) == 1
+    return sorted(known, key=lambda item: item[1]) if alike else []
 
 
 def _by_size(view: View) -> list[Figure]:
     sizes = _settings(view, "transformers-need-more-data", "pairs")
     if len(sizes) < 2:
         return []
-    parts = [view.primary_scores(corpus, view.case).assign(x=pairs, corpus=corpus) for corpus, pairs in sizes]
+    parts = [view.primary_scores(corpus, view.case).assign(x=pairs) for corpus, pairs in sizes]
     scores = pd.concat(parts, ignore_index=True)
     frame = scores[["model", "seed", "x"]].assign(y=scores["bleu"])
     title = "BLEU against the size of the training text"
@@ -41,6 +43,8 @@ def _by_size(view: View) -> list[Figure]:
     rankings = {corpus: view.ranking(corpus).set_index("model") for corpus, _ in sizes}
     rows = []
     for model in view.styles:
+        if model not in set(frame["model"]):
+            continue
         row = [view.name(model)]
         for corpus, _ in sizes:
             own = rankings[corpus].loc[model] if model in rankings[corpus].index else None
@@ -54,9 +58,9 @@ def _by_size(view: View) -> list[Figure]:
     numbers = Table(
         title, columns, [Group(rows)], "Means over seeds, with the 95 % interval over seeds and sentences."
     )
-    tests = words.listing(list(dict.fromkeys(spoken_test_set(view.primary_set(corpus)) for corpus, _ in sizes)))
+    test_set = spoken_test_set(view.primary_set(sizes[0][0]))
     caption = (
-        f"{words.sentence(tests)}, {spoken_decoding(view.decodings[0])}; the same sentences at every size. Thick: "
+        f"{words.sentence(test_set)}, {spoken_decoding(view.decodings[0])}; the same sentences at every size. Thick: "
         "mean of the seeds; thin: each seed."
     )
     return [Figure("Size of the training text", [panel], caption, numbers)]
@@ -64,49 +68,53 @@ def _by_size(view: View) -> list[Figure]:
 
 def _past_the_caps(view: View) -> list[Figure]:
     caps = _settings(view, "attention-carries-to-untrained-lengths", "caps")
-    if len(caps) < 2:
+    if len(caps) != 2:
         return []
     labels = {corpus: f"up to {cap} words" for corpus, cap in caps}
     parts = [view.length_scores(corpus, view.case).assign(corpus=corpus) for corpus, _ in caps]
     scores = pd.concat(parts, ignore_index=True)
+    bins = list(dict.fromkeys(scores["bin"]))
     scores = scores.rename(columns={"bleu": "value", "bleu_low": "low", "bleu_high": "high"})
-    panels, groups = [_kept(view, scores, *labels)], []
+    panels, groups = _kept(view, scores, *labels), []
     for model in view.styles:
         own = scores[scores["model"] == model]
         if own.empty:
             continue
         drawn = own[["seed", "bin", "sentences", "value", "low", "high"]].assign(model=own["corpus"].map(labels))
         colour = view.styles[model].colour
+        # the higher cap as the model is drawn everywhere, the lower one dashed
         styles = {label: Style(label, colour, 1 - number) for number, label in enumerate(labels.values())}
         panels.append(draw_bins(f"{model}.bleu-by-cap", view.label(model), "BLEU", drawn, styles))
         means = over_seeds(drawn, ["model", "bin"], ["value"]).set_index(["model", "bin"])["value"]
         rows = [
-            [Cell(label), *(Cell(words.number(means[label, part]), means[label, part]) for part in _bins(scores))]
+            [Cell(label), *(_cell(means.get((label, part))) for part in bins)]
             for label in labels.values()
             if label in set(drawn["model"])
         ]
         groups.append(Group(rows, view.label(model)))
-    columns = [Column("trained", number=False), *(Column(spoken_bin(part)) for part in _bins(scores))]
+    columns = [Column("trained", number=False), *(Column(spoken_bin(part)) for part in bins)]
     test_set = spoken_test_set(view.length_set(caps[0][0]))
-    low, high = (labels[corpus] for corpus in (caps[0][0], caps[-1][0]))
+    low, high = labels.values()
     caption = (
         f"{words.sentence(test_set)}, {spoken_decoding(view.decodings[0])}; as in Figure 2 of Bahdanau et al. 2015, "
-        f"every model was trained on sentences of {low} and again of {high}. First panel: BLEU of the former over "
-        "that of the latter, seed by seed, so that 1 is no loss. Points: means over seeds; bars: 95 % bootstrap "
-        "interval over sentences; dots: single seeds."
+        f"every model was trained on sentences of {low} and again of {high}. BLEU kept: of the former over that of "
+        "the latter, seed by seed, so that 1 is no loss; the verdict leaves out the bins just below a cap. Points: "
+        "means over seeds; bars: 95 % bootstrap interval over sentences; dots: single seeds."
     )
     return [Figure("Longest sentences of training", panels, caption, Table("BLEU by cap", columns, groups))]
 
 
-def _kept(view: View, scores: pd.DataFrame, low: str, high: str) -> Panel:
-    """BLEU of each model with the lower cap over that with the higher one."""
+def _kept(view: View, scores: pd.DataFrame, low: str, high: str) -> list[Panel]:
+    """BLEU of each model with the lower cap over that with the higher one; none where no seed has both."""
     key = ["model", "seed", "bin"]
     capped, other = (scores[scores["corpus"] == corpus] for corpus in (low, high))
     both = capped.merge(other[[*key, "value"]], on=key, suffixes=("", "_other"))
     both = both[both["value_other"] > 0]
-    frame = both[[*key, "sentences"]].assign(value=both["value"] / both["value_other"], low=float("nan"))
-    return draw_bins("bleu-kept", "BLEU kept", "ratio of BLEU", frame.assign(high=float("nan")), view.styles, 1.0)
+    unknown = {"low": float("nan"), "high": float("nan")}
+    frame = both[[*key, "sentences"]].assign(value=both["value"] / both["value_other"], **unknown)
+    drawn = not frame.empty
+    return [draw_bins("bleu-kept", "BLEU kept", "ratio of BLEU", frame, view.styles, 1.0)] if drawn else []
 
 
-def _bins(scores: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(scores["bin"]))
+def _cell(value: float | None) -> Cell:
+    return Cell(words.NOTHING) if value is None else Cell(words.number(value), value)
