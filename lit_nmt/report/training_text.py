@@ -40,20 +40,17 @@ def _by_size(view: View) -> list[Figure]:
     panel = draw_curves(
         "bleu-by-pairs", title, "BLEU", frame, view.styles, "pairs that were trained on", doubling=True
     )
-    rankings = {corpus: view.ranking(corpus).set_index("model") for corpus, _ in sizes}
+    rankings = [view.ranking(corpus).set_index("model") for corpus, _ in sizes]
     rows = []
     for model in view.styles:
         if model not in set(frame["model"]):
             continue
-        row = [view.name(model)]
-        for corpus, _ in sizes:
-            own = rankings[corpus].loc[model] if model in rankings[corpus].index else None
-            if own is None:
-                row.append(Cell(words.NOTHING))
-            else:
-                note = words.interval(own["bleu_low"], own["bleu_high"])
-                row.append(Cell(words.number(own["bleu"]), own["bleu"], note=note))
-        rows.append(row)
+        known = [ranking.reindex([model]).iloc[0] for ranking in rankings]
+        cells = [
+            Cell(words.number(own["bleu"]), own["bleu"], note=words.interval(own["bleu_low"], own["bleu_high"]))
+            for own in known
+        ]
+        rows.append([view.name(model), *cells])
     columns = [Column("model", number=False), *(Column(f"{pairs:,} pairs", hint=corpus) for corpus, pairs in sizes)]
     numbers = Table(
         title, columns, [Group(rows)], "Means over seeds, with the 95 % interval over seeds and sentences."
@@ -87,7 +84,7 @@ def _past_the_caps(view: View) -> list[Figure]:
         panels.append(draw_bins(f"{model}.bleu-by-cap", view.label(model), "BLEU", drawn, styles))
         means = over_seeds(drawn, ["model", "bin"], ["value"]).set_index(["model", "bin"])["value"]
         rows = [
-            [Cell(label), *(_cell(means.get((label, part))) for part in bins)]
+            [Cell(label), *(Cell(words.number(mean), mean) for mean in means[label].reindex(bins))]
             for label in labels.values()
             if label in set(drawn["model"])
         ]
@@ -114,7 +111,3 @@ def _kept(view: View, scores: pd.DataFrame, low: str, high: str) -> list[Panel]:
     frame = both[[*key, "sentences"]].assign(value=both["value"] / both["value_other"], **unknown)
     drawn = not frame.empty
     return [draw_bins("bleu-kept", "BLEU kept", "ratio of BLEU", frame, view.styles, 1.0)] if drawn else []
-
-
-def _cell(value: float | None) -> Cell:
-    return Cell(words.NOTHING) if value is None else Cell(words.number(value), value)

@@ -207,6 +207,27 @@ def test_claims_about_the_training_text_have_their_figures(
         assert f'<use href="#{panel}"' in fold
 
 
+def test_scores_of_other_sentences_are_not_drawn_as_one_curve(
+    made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = {**SMALL, "corpora": {"market-1k": [1], "market-8k": [1]}, "test_sets": ("market", "harbour")}
+    results = made_up(tmp_path / "reports/demo/results", **options)
+    study = json.loads((results / "study.json").read_text(encoding="utf-8"))
+    pairs = {"market-1k": 1000, "market-8k": 8000}
+    study["claims"] = {"transformers-need-more-data": {"criterion": "a", "smallest_effect": 0.5, "pairs": pairs}}
+    study["primary"], study["pooled"] = {"test_set": "market", "decoding": "beam5"}, False
+    (results / "study.json").write_text(json.dumps(study), encoding="utf-8")
+    page, drawn = tmp_path / "reports/demo/index.html", '<section id="training-text"'
+    report("demo", Path("reports/demo/results"))
+    assert drawn in page.read_text(encoding="utf-8")
+    sentences = pd.read_parquet(results / "sentences.parquet")
+    lost = (sentences["corpus"] == "market-8k") & (sentences["test_set"] == "market")
+    sentences[~lost].to_parquet(results / "sentences.parquet", index=False)
+    report("demo", Path("reports/demo/results"))
+    assert drawn not in page.read_text(encoding="utf-8")
+
+
 def test_every_trial_of_the_tuning_is_shown(place: Path) -> None:
     page = (place / "reports/demo/index.html").read_text(encoding="utf-8")
     assert "Two learning rates each, half the budget." in page

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.axes import Axes
 
 from lit_nmt.report.figures import draw_bars, draw_bins, draw_curves, draw_lengths, spread
 from lit_nmt.report.styles import INKS, SERIES, css_variables, model_styles
@@ -54,6 +55,23 @@ def test_every_form_is_well_made(panels) -> None:
             assert panel.title in root.attrib["aria-label"]
             assert "viewBox" in root.attrib
         assert panel.png.startswith(b"\x89PNG")
+
+
+def test_where_a_seed_is_missing_a_doubling_axis_has_the_mean_of_the_others(monkeypatch) -> None:
+    thick, plot = [], Axes.plot
+
+    def seen(axes: Axes, *arguments, **options):
+        if options["linewidth"] == 2:
+            thick.append(arguments)
+        return plot(axes, *arguments, **options)
+
+    monkeypatch.setattr(Axes, "plot", seen)
+    points = [(1, 1000, 10), (1, 3000, 20), (1, 9000, 30), (2, 1000, 12), (2, 9000, 34)]
+    frame = pd.DataFrame([{"model": "seq2seq", "seed": s, "x": x, "y": float(y)} for s, x, y in points])
+    draw_curves("six", "BLEU", "BLEU", frame, STYLES, "pairs", doubling=True)
+    ((x, y),) = thick
+    assert x.tolist() == [1000, 3000, 9000]
+    assert y.tolist() == [11, 20, 32]
 
 
 def test_inline_colours_follow_the_page(panels) -> None:
