@@ -132,7 +132,7 @@ def test_a_recurrence_that_shrinks_by_a_tenth_a_step_shows_a_slope_of_that() -> 
     measured = measured.assign(corpus="a", model="rnn", seed=1, training="before")
     # of one type of words, so that distance alone tells them apart
     ((_, _, _, seeds, interval),) = slopes(measured)
-    assert seeds == 1
+    assert seeds == [1]
     assert interval.low < math.log(0.9) < interval.high
     assert interval.value == pytest.approx(math.log(0.9), abs=0.03)
 
