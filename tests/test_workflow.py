@@ -21,7 +21,7 @@ THROUGHPUT = (
     "model phase corpus source_length tokens_per_second low high windows sentences_per_second peak_memory_bytes "
     "flops_per_token utilisation padding_share outside_share parameters device threads precision"
 )
-CLAIMS = "claim part study verdict statistic value low high criterion criterion_commit paper evidence"
+CLAIMS = "claim part study verdict statistic value low high criterion criterion_commit paper evidence reason"
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

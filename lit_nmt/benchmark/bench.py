@@ -65,8 +65,8 @@ def bench(
         targets: a study's name or path; or models, by name or path of their YAML.
         corpus: the prepared corpus on whose own lengths models are measured, too (default: the study's).
         lengths: of source and target in subwords, the end of sentence counted.
-        phases: train, decode-greedy, decode-beam5 or another beam.
-        target_tokens: in a batch.
+        phases: train, decode-greedy, decode-beam5 or another beam; as train-single with one sentence in a batch.
+        target_tokens: in a batch, but for single sentences.
         windows: measured for each model, phase and length.
         steps: in a window, at least.
         max_seconds: for all windows together; where they would take longer, those of fixed lengths get fewer steps.

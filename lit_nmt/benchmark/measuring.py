@@ -18,7 +18,7 @@ from lit_nmt.benchmark.bar import Bar
 from lit_nmt.benchmark.machine import FreshProcesses
 from lit_nmt.benchmark.measured import Measured
 from lit_nmt.benchmark.overhead import outside_share
-from lit_nmt.benchmark.settings import Settings
+from lit_nmt.benchmark.settings import SINGLE, Settings
 from lit_nmt.benchmark.timing import (
     Product,
     Spread,
@@ -221,10 +221,14 @@ def warm_up(
         For each phase and length the models' trials, which are to be timed in alternation.
     """
     rigs = [Rig(subject, max(settings.lengths, default=16)) for subject in subjects]
-    lengths = [*settings.lengths, *([None] if corpus else [])]
+    places = [
+        (phase, length)
+        for phase, length in product(settings.phases, [*settings.lengths, *([None] if corpus else [])])
+        if length or not phase.endswith(SINGLE)
+    ]
     groups = []
-    with Bar("warm-up", len(settings.phases) * len(lengths) * len(rigs)) as bar:
-        for phase, length in product(settings.phases, lengths):
+    with Bar("warm-up", len(places) * len(rigs)) as bar:
+        for phase, length in places:
             batches = batches_for(phase, length, settings, corpus, subjects[0].vocabulary_size)
             group: list[Trial] = []
             for rig in rigs:
@@ -271,7 +275,8 @@ def batches_for(
 ) -> list[Batch]:
     """The batches that a window goes through: of one length, or with `None` of a corpus's own lengths."""
     if length is not None:
-        return batches_of_length(length, settings.target_tokens, vocabulary_size)
+        target_tokens = length if phase.endswith(SINGLE) else settings.target_tokens
+        return batches_of_length(length, target_tokens, vocabulary_size)
     assert corpus is not None
     count = settings.steps if phase == "train" else DECODED_BATCHES
     return batches_of_corpus(corpus, phase, settings.target_tokens, count)

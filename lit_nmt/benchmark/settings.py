@@ -10,7 +10,10 @@ from lit_nmt.errors import UserError
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
 """In which a model can be measured, in Lightning's words."""
 
-_PHASE = re.compile(r"train|decode-(greedy|beam[1-9][0-9]{0,2})")
+SINGLE = "-single"
+"""What the names of phases end in that have one sentence in a batch."""
+
+_PHASE = re.compile(rf"(train|decode-(greedy|beam[1-9][0-9]{{0,2}}))({SINGLE})?")
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,9 @@ class Settings:
     Attributes:
         corpus: The prepared corpus on whose own lengths models are measured, too; default none, in a study its first.
         lengths: Of source and target in subwords, EOS counted.
-        phases: Of `train`, `decode-greedy` and `decode-beam<hypotheses>`.
-        target_tokens: In a batch.
+        phases: Of `train`, `decode-greedy` and `decode-beam<hypotheses>`; as `train-single` and so on of `lengths`
+            with one sentence in a batch.
+        target_tokens: In a batch, but for single sentences.
         windows: Measured for each model, phase and length.
         steps: In a window, at least.
         max_seconds: For all windows together; where they would take longer, those of fixed lengths get fewer steps.
@@ -68,7 +72,8 @@ class Settings:
         for phase in self.phases:
             if not _PHASE.fullmatch(phase):
                 raise UserError(
-                    f"{place}phases: found {phase!r}, expected train, decode-greedy, or decode-beam and its size"
+                    f"{place}phases: found {phase!r}, expected train, decode-greedy, or decode-beam and its size, or "
+                    f"one of them and {SINGLE}"
                 )
         for precision in self.precisions:
             if precision not in PRECISIONS:

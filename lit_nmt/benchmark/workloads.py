@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lit_nmt.benchmark.flops import PairFlops, decoding_flops, example_batch, training_flops
+from lit_nmt.benchmark.settings import SINGLE
 from lit_nmt.data.batching import Batch, BatchPlan, collate
 from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.data.subwords import EOS
@@ -180,7 +181,7 @@ class Workload:
     Attributes:
         subject: the model's description.
         model: the model.
-        phase: "train", "decode-greedy" or "decode-beam<hypotheses>".
+        phase: "train", "decode-greedy" or "decode-beam<hypotheses>", or one of these and `SINGLE`.
         source_length: of every sentence; None where the lengths are a corpus's.
         batches: what is worked on, over and over.
         call: works on one batch.
@@ -210,7 +211,7 @@ class Workload:
         done = 0
         while done < steps or len(chosen) < at_least:
             batch = self.batches[len(chosen) % len(self.batches)]
-            done += 1 if self.phase == "train" else int(batch.target_lengths.max())
+            done += 1 if search_of(self.phase) is None else int(batch.target_lengths.max())
             chosen.append(batch)
         return chosen
 
@@ -225,11 +226,12 @@ class Workload:
 
 
 def search_of(phase: str) -> Search | None:
-    """The search of a decoding phase; None for "train".
+    """The search of a decoding phase; None of training.
 
     Raises:
         UserError: no such phase.
     """
+    phase = phase.removesuffix(SINGLE)
     if phase == "train":
         return None
     if not phase.startswith("decode-"):
@@ -276,7 +278,7 @@ class Rig:
         bounds = [bound for bound in (call.model.longest_source, call.model.longest_target) if bound is not None]
         if source_length and source_length - 1 > min(bounds, default=source_length):
             raise ValueError(f"it reads and says no more than {min(bounds)}")
-        count = partial(self.pair_flops, phase)
+        count = partial(self.pair_flops, phase.removesuffix(SINGLE))
         return Workload(self.subject, call.model, phase, source_length, batches, call, count)
 
     def pair_flops(self, phase: str) -> PairFlops:
@@ -338,7 +340,7 @@ def padding_share(batches: Sequence[Batch], phase: str) -> float:
     for batch in batches:
         real += int(batch.source_lengths.sum())
         padded += batch.source.numel()
-        if phase == "train":
+        if search_of(phase) is None:
             real += int(batch.target_lengths.sum())
             padded += batch.target.numel()
     return 1 - real / padded

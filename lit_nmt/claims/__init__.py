@@ -6,14 +6,15 @@ of interest stand in the study's YAML, committed before the first test set is de
     claims:
       constant-time: {criterion: "exponent of wall time in length below 0.2", smallest_effect: 0.2}
 
-`judge(study, tables, commit)` gives `claims.csv`. All claims decide alike (`decide`): supported when the whole 95 %
+`judge(study, tables, commits)` gives `claims.csv`. All claims decide alike (`decide`): supported when the whole 95 %
 interval lies beyond the smallest effect of interest, refuted when it lies wholly on the other side, and
-inconclusive otherwise or when a stated condition fails; the reason then opens the evidence.
+inconclusive otherwise or when a stated condition fails, with the reason.
 """
 
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
@@ -56,9 +57,9 @@ class Verdict:
 
     Attributes:
         claim: Its name in `CLAIMS`.
-        part, statistic, value, low, high, paper, evidence: As in `Finding`.
+        part, verdict, statistic, value, low, high, paper, evidence, reason: As in `Finding`.
         criterion: What decides, as it stands in the study's YAML.
-        criterion_commit: The commit since which only words of that YAML changed.
+        criterion_commit: The commit since which nothing of that YAML changed on which the claim rests.
     """
 
     claim: str
@@ -73,9 +74,10 @@ class Verdict:
     criterion_commit: str
     paper: str
     evidence: str
+    reason: str
 
 
-def judge(study: Study, tables: Tables, commit: str) -> pd.DataFrame:
+def judge(study: Study, tables: Tables, commits: Mapping[str, str]) -> pd.DataFrame:
     """`claims.csv`: the verdicts on the claims that a study names.
 
     Args:
@@ -83,7 +85,7 @@ def judge(study: Study, tables: Tables, commit: str) -> pd.DataFrame:
             `bins` and `primary`.
         tables: results by file stem: "throughput", "operations", "gradients", "sentences" (a missing table counts
             as an empty one).
-        commit: of the criterion, as from `criterion_commit`.
+        commits: of the criteria, as from `criterion_commits`.
 
     Returns:
         The columns of `Verdict`, in the order of the study's claims; a study without claims gives no row.
@@ -105,7 +107,7 @@ def judge(study: Study, tables: Tables, commit: str) -> pd.DataFrame:
                     claim=name,
                     study=study.name,
                     criterion=settings["criterion"],
-                    criterion_commit=commit,
+                    criterion_commit=commits.get(name, ""),
                     **asdict(finding),
                 )
             )
@@ -115,11 +117,15 @@ def judge(study: Study, tables: Tables, commit: str) -> pd.DataFrame:
 _WORDS = ("title", "question", "tuning", "estimate_minutes")
 """Keys of a study that change nothing of what is measured or judged."""
 
+_OF_SPEED = ("recurrence-is-slower-to-train", "constant-time")
+"""The claims that rest on a study's `bench`."""
 
-def criterion_commit(study: Study) -> str:
-    """The commit since which only words of the study's YAML changed; "+changes" follows where it was edited since.
 
-    Empty outside git and for a file that was never committed.
+def criterion_commits(study: Study) -> dict[str, str]:
+    """Of each claim the commit since which nothing of the study's YAML changed on which it rests.
+
+    Its words do not count, nor do other claims, nor `bench` but for claims about speed. "+changes" follows where it
+    was edited since. Empty outside git and for a file that was never committed.
     """
 
     def git(*arguments: str) -> str:
@@ -131,15 +137,21 @@ def criterion_commit(study: Study) -> str:
             return ""
         return done.stdout
 
-    def design(text: str) -> dict[str, Any]:
+    def design(text: str, claim: str) -> dict[str, Any]:
+        words = _WORDS if claim in _OF_SPEED else (*_WORDS, "bench")
         try:
-            return {key: value for key, value in yaml.safe_load(text).items() if key not in _WORDS}
-        except (yaml.YAMLError, AttributeError):  # an earlier commit may hold anything
+            content = {key: value for key, value in yaml.safe_load(text).items() if key not in words}
+            return {**content, "claims": content["claims"][claim]}
+        except (yaml.YAMLError, AttributeError, KeyError, TypeError):  # an earlier commit may hold anything
             return {}
 
     commits = git("log", "--format=%H", "--", study.path.name).split()
-    if not commits:
-        return ""
-    now = design(study.path.read_text(encoding="utf-8"))
-    same = [*takewhile(lambda commit: design(git("show", f"{commit}:./{study.path.name}")) == now, commits)]
-    return same[-1] if same else f"{commits[0]}+changes"
+    now = study.path.read_text(encoding="utf-8")
+    earlier = {commit: git("show", f"{commit}:./{study.path.name}") for commit in commits}
+
+    def since(claim: str) -> str:
+        own = design(now, claim)
+        same = [*takewhile(lambda commit: design(earlier[commit], claim) == own, commits)]
+        return same[-1] if same else f"{commits[0]}+changes" if commits else ""
+
+    return {claim: since(claim) for claim in study.claims}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lit_nmt.claims.contrasts import contrast, primary_cells, slope_weights, spoken
-from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, undecided
+from lit_nmt.claims.verdicts import SCORED, Finding, Settings, Tables, decide, judged, undecided
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL
 
@@ -72,7 +72,6 @@ def transformers_need_more_data(study: Study, tables: Tables, settings: Settings
         gaps = [measured.difference(one) for one in np.eye(len(sizes))]
         reasons = measured.reasons({**settings, "floor_bin": measured.labels[-1]})
         notes = [
-            *reasons,
             measured.curve(),
             f"{transformer} less {recurrent}, BLEU: "
             + ", ".join(f"{spoken(gap, 1)} at {label}" for label, gap in zip(measured.labels, gaps, strict=True))
@@ -81,15 +80,15 @@ def transformers_need_more_data(study: Study, tables: Tables, settings: Settings
             measured.seeds_told(2, weights @ (measured.bleu[:, 0] - measured.bleu[:, 1])),
         ]
         found.append(
-            Finding(
-                part=part,
-                verdict="inconclusive" if reasons else decide(gain.low, gain.high, float(settings["smallest_effect"])),
-                statistic=statistic,
-                value=gain.value,
-                low=gain.low,
-                high=gain.high,
-                paper=paper,
-                evidence="; ".join(notes) + " (sentences.parquet, scores.csv)",
+            judged(
+                part,
+                statistic,
+                paper,
+                gain,
+                decide(gain.low, gain.high, float(settings["smallest_effect"])),
+                reasons,
+                notes,
+                SCORED,
             )
         )
     return found

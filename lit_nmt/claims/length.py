@@ -20,7 +20,7 @@ from lit_nmt.claims.contrasts import (
     slope_weights,
     spoken,
 )
-from lit_nmt.claims.verdicts import Decision, Finding, Settings, Tables, decide, undecided
+from lit_nmt.claims.verdicts import SCORED, Decision, Finding, Settings, Tables, decide, judged, undecided
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL, Cell
 from lit_nmt.intervals import Interval
@@ -124,24 +124,13 @@ def slopes(
             weights = slope_weights(measured.words, measured.sizes)
             slope = measured.log_ratio(weights)
             reasons = measured.reasons(settings, in_logarithms=weights)
-            notes = [*reasons, *_notes(measured)]
+            notes = _notes(measured)
             for pair in settings.get("beside", []):
                 cells_beside = primary_cells(study, tables, pair).get(corpus, [])
                 others = _parts(study, cells_beside, over, settings.get("longest", math.inf))
                 beside = contrast(study, [(cell, cell) for cell in others], tuple(pair))
                 notes += [_beside(beside)] if beside else []
-            found.append(
-                Finding(
-                    part=part,
-                    verdict="inconclusive" if reasons else decision(slope),
-                    statistic=statistic,
-                    value=slope.value,
-                    low=slope.low,
-                    high=slope.high,
-                    paper=paper,
-                    evidence="; ".join(notes) + " (sentences.parquet, scores.csv)",
-                )
-            )
+            found.append(judged(part, statistic, paper, slope, decision(slope), reasons, notes, SCORED))
     return found or [undecided("", statistic, paper, f"no translations by {arms[0]} and {arms[1]}")]
 
 
@@ -163,6 +152,7 @@ def _notes(measured: Contrast) -> list[str]:
     on_chrf = float((weights @ log_ratio(measured.chrf)).mean())
     return [
         measured.curve(),
+        f"source words in them on average: {', '.join(f'{mean:.1f}' for mean in measured.words)}",
         f"longest part over shortest: {kept[0]:.2f} {first}, {kept[1]:.2f} {second}",
         f"BLEU of {first} less {second} changes by {spoken(gap)} per 10 words (exploratory)",
         f"on chrF, which never comes near 0, the slope is {on_chrf:.4f} (exploratory)",
@@ -220,7 +210,7 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
         for model in models
     }
     best = np.array([max(_best(cell, study.primary.case) for cell in pair) for pair in parts])
-    judged = []
+    findings = []
     for model, own in measured.items():
         part = f"{model}, {study.primary.length_set}, {study.primary.decoding}"
         if own is None or not within.any() or not beyond.any():
@@ -230,31 +220,21 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
                 else f"{within.sum()} bins within {low - margin} words, {beyond.sum()} from {low + 1} to "
                 f"{high - margin}; one each needed"
             )
-            judged.append(undecided(part, statistic, paper, reason))
+            findings.append(undecided(part, statistic, paper, reason))
             continue
         inner, outer = np.where(within, own.sizes, 0), np.where(beyond, own.sizes, 0)
         weights = outer / outer.sum() - inner / inner.sum()
         kept = own.log_ratio(weights)
         share = Interval(*(math.exp(number) for number in kept[:3]))
         reasons = own.reasons(settings, list(np.array(own.labels)[within]), best, weights)
-        notes = [*reasons, own.curve(), own.seeds_told(2, np.exp(weights @ log_ratio(own.bleu)))]
+        notes = [own.curve(), own.seeds_told(2, np.exp(weights @ log_ratio(own.bleu)))]
         past = np.where(lowest > low, own.sizes, 0)
         if np.count_nonzero(past) > 1:
             further = spoken(own.log_ratio(slope_weights(own.words, past)), 4)
             notes.append(f"log of their ratio past {low} words changes by {further} per word (exploratory)")
-        judged.append(
-            Finding(
-                part=part,
-                verdict="inconclusive" if reasons else decide(share.low, share.high, settings["smallest_effect"]),
-                statistic=statistic,
-                value=share.value,
-                low=share.low,
-                high=share.high,
-                paper=paper,
-                evidence="; ".join(notes) + " (sentences.parquet, scores.csv)",
-            )
-        )
-    return judged
+        decided = decide(share.low, share.high, settings["smallest_effect"])
+        findings.append(judged(part, statistic, paper, share, decided, reasons, notes, SCORED))
+    return findings
 
 
 def _best(cell: Cell, case: Case) -> float:

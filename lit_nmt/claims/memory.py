@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lit_nmt.claims.contrasts import LEAST_BLEU, length_bins, primary_cells, seeds_in_words, too_few_seeds
-from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, table, undecided
+from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, judged, table, undecided
 from lit_nmt.evaluation import ALL, Cell
 from lit_nmt.intervals import Interval, nested_interval, resampled_sums
 from lit_nmt.metrics import SEED, is_exact
@@ -102,22 +102,14 @@ def _gradient_finding(
         if other.model not in models and (other.corpus, other.training) == (slope.corpus, slope.training)
     ]
     notes = [
-        *reasons,
         f"the norm {'falls' if value < 0 else 'grows'} by {abs(math.expm1(value)):.1%} a subword"
         + (f", to half in {math.log(2) / -value:.1f}" if high < 0 else ""),
         *([f"beside it {', '.join(beside)}"] if beside else []),
         seeds_in_words(len(slope.seeds)),
     ]
-    return Finding(
-        part=f"{slope.model}, gradients {slope.training} training, {slope.corpus}",
-        verdict="inconclusive" if reasons else verdict,
-        statistic=f"{SLOPE}, {slope.training} training",
-        value=value,
-        low=low,
-        high=high,
-        paper=PAPER,
-        evidence="; ".join(notes) + " (gradients.parquet)",
-    )
+    part = f"{slope.model}, gradients {slope.training} training, {slope.corpus}"
+    statistic = f"{SLOPE}, {slope.training} training"
+    return judged(part, statistic, PAPER, slope.interval, verdict, reasons, notes, "gradients.parquet")
 
 
 def _recall_finding(
@@ -144,22 +136,12 @@ def _recall_finding(
     others = [name for name in dict.fromkeys(name for name, _ in delays[0].systems) if name not in models]
     beside = [f"{name} {shares[-1][[*delays[-1].seeds(name).values()]].mean():.0%}" for name in others]
     notes = [
-        *reasons,
         f"right: {curve} source words",
         *([f"beside it, at {delays[-1].bin}: {', '.join(beside)}"] if beside else []),
         seeds_in_words(len(places)),
     ]
     decided = decide(interval.low, interval.high, float(settings.get("smallest_loss", 0.1)))
-    return Finding(
-        part=part,
-        verdict="inconclusive" if reasons else decided,
-        statistic=LOSS,
-        value=interval.value,
-        low=interval.low,
-        high=interval.high,
-        paper=PAPER,
-        evidence="; ".join(notes) + " (sentences.parquet)",
-    )
+    return judged(part, LOSS, PAPER, interval, decided, reasons, notes, "sentences.parquet")
 
 
 class Slope(NamedTuple):

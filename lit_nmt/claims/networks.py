@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lit_nmt.claims.contrasts import TINY, Contrast, contrast, primary_cells, seeds_in_words
-from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, undecided
+from lit_nmt.claims.verdicts import SCORED, Finding, Settings, Tables, decide, judged, undecided
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL, Cell
 from lit_nmt.intervals import nested_interval
@@ -136,17 +136,8 @@ class _Pair:
     ) -> Finding:
         interval = nested_interval(values, resampled)
         decided = decide(interval.low, interval.high, smallest_effect)
-        notes = [*reasons, told, seeds_in_words(len(values))]
-        return Finding(
-            part=part,
-            verdict="inconclusive" if reasons else decided,
-            statistic=statistic,
-            value=interval.value,
-            low=interval.low,
-            high=interval.high,
-            paper=PAPER,
-            evidence="; ".join(notes) + " (sentences.parquet, scores.csv)",
-        )
+        notes = [told, seeds_in_words(len(values))]
+        return judged(part, statistic, PAPER, interval, decided, reasons, notes, SCORED)
 
     def _contrast(self, found: list[Cell], paired: bool) -> Contrast | None:
         """Network and recurrent model on these cells; `paired`: the cells have the same sentences."""

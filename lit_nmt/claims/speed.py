@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, table, undecided
+from lit_nmt.benchmark.settings import SINGLE
+from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, judged, table, undecided
 from lit_nmt.intervals import LEVEL, Interval
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def recurrence_is_slower_to_train(study: Study, tables: Tables, settings: Settin
     """
     paper = "Vaswani et al. 2017, arXiv:1706.03762"
     statistic = "ratio of target tokens/s in {}, Transformer / recurrent"
+    smallest = float(settings["smallest_effect"])
     transformer = settings.get("transformer", "transformer")
     found = []
     rows = table(tables, "throughput")
@@ -53,16 +55,18 @@ def recurrence_is_slower_to_train(study: Study, tables: Tables, settings: Settin
                 float(a["high"] / b["low"]),
             )
             found.append(
-                Finding(
-                    part=f"{setup}, {a['corpus']}, against {recurrent}",
-                    verdict=decide(ratio.low, ratio.high, settings["smallest_effect"]),
-                    statistic=statistic.format(spoken_phase(a["phase"])),
-                    value=ratio.value,
-                    low=ratio.low,
-                    high=ratio.high,
-                    paper=paper,
-                    evidence=f"{transformer} {a['tokens_per_second']:,.0f} tokens/s, {recurrent} "
-                    f"{b['tokens_per_second']:,.0f} tokens/s (throughput.csv)",
+                judged(
+                    f"{setup}, {a['corpus']}, against {recurrent}",
+                    statistic.format(f"{spoken_phase(a['phase'])} on {a['device']}"),
+                    paper,
+                    ratio,
+                    decide(ratio.low, ratio.high, smallest),
+                    [],
+                    [
+                        f"{transformer} {a['tokens_per_second']:,.0f} tokens/s",
+                        f"{recurrent} {b['tokens_per_second']:,.0f} tokens/s",
+                    ],
+                    "throughput.csv",
                 )
             )
     reason = f"no throughput of {transformer} and a recurrent model on one device at one precision"
@@ -74,13 +78,13 @@ def constant_time(study: Study, tables: Tables, settings: Settings) -> list[Find
 
     Source: Vaswani et al. 2017, Table 1, which says it of sequential operations and of path length per layer,
     never of time; self-attention does O(n^2 d) work. In short it is often said of time. So three things are
-    judged: wall time per sequence; operations that wait for one another, when a given sequence is read or
+    judged: wall time of a sentence; operations that wait for one another, when a given sequence is read or
     trained on, and when a translation is written, a token after the other; and operations between two positions.
 
     Statistic: the exponent of length; 0 is constant, 1 linear. Of time, by least squares of log time on log
-    length, with a t interval from the scatter of the lengths about the line; of batches with equally many tokens,
-    so with the fewer sentences side by side, the longer they are. In decoding, where every word waits for the one
-    before, that adds up to 1 to the exponent. Of operations, which were counted while the model ran (`operations`),
+    length, with a t interval from the scatter of the lengths about the line. Each batch is a single sentence: with
+    equally many tokens in a batch, a machine that does all of them at once would show 1, as it has the fewer
+    sentences side by side, the longer they are. Of operations, which were counted while the model ran (`operations`),
     between the two longest lengths: exact, so it has no interval.
 
     Supported where the exponent's whole interval lies below `smallest_effect` (an exponent, as 0.1), refuted
@@ -92,12 +96,12 @@ def constant_time(study: Study, tables: Tables, settings: Settings) -> list[Find
     model = settings.get("model", "transformer")
     limit = float(settings["smallest_effect"])
     found = []
-    statistic = "exponent of wall time per sequence in its length, in {}"
+    statistic = "exponent of the wall time of a sentence in its length, in {}"
     rows = table(tables, "throughput")
-    rows = rows[rows["source_length"].notna()] if len(rows) else rows
+    rows = rows[rows["source_length"].notna() & rows["phase"].str.endswith(SINGLE)] if len(rows) else rows
     for setup, group in setups(rows):
         exponents = {
-            str(name): power_law(part["source_length"], seconds_per_sequence(part))
+            str(name): power_law(part["source_length"], part["source_length"] / part["tokens_per_second"])
             for name, part in group.groupby("model")
             if part["source_length"].nunique() >= 3
         }
@@ -105,25 +109,22 @@ def constant_time(study: Study, tables: Tables, settings: Settings) -> list[Find
             continue
         own = exponents[model]
         lengths = sorted(group.loc[group["model"] == model, "source_length"].astype(int))
-        beside = "; ".join(f"{name} {fit.value:.2f}" for name, fit in exponents.items() if name != model)
-        phase = spoken_phase(group["phase"].iloc[0])
-        # a batch of equally many tokens takes 1 / (tokens a second), and fewer sentences want no longer than more do
-        bound = f"; of equally many sentences side by side at least {own.value - 1:.2f}" if phase == "decoding" else ""
+        beside = [f"beside it {name} {fit.value:.2f}" for name, fit in exponents.items() if name != model]
+        row = group.iloc[0]
         found.append(
-            Finding(
-                part=f"time, {setup}",
-                verdict=decide(-own.high, -own.low, -limit),
-                statistic=statistic.format(phase),
-                value=own.value,
-                low=own.low,
-                high=own.high,
-                paper=paper,
-                evidence=f"{model} at lengths {', '.join(map(str, lengths))} (throughput.csv){bound}"
-                + (f"; beside it {beside}" if beside else ""),
+            judged(
+                f"time, {setup}",
+                statistic.format(f"{spoken_phase(row['phase'])} on {row['device']}"),
+                paper,
+                own,
+                decide(-own.high, -own.low, -limit),
+                [],
+                [f"{model} at lengths {', '.join(map(str, lengths))}", *beside],
+                "throughput.csv",
             )
         )
     if not found:
-        reason = f"throughput of {model} at three lengths or more is missing"
+        reason = f"no time of {model} with single sentences of three lengths or more"
         found.append(undecided("time", statistic.format("training"), paper, reason))
 
     return found + [_counted(table(tables, "operations"), *part, model, limit, paper) for part in COUNTED.items()]
@@ -152,19 +153,14 @@ def _counted(
         return undecided(part, statistic, paper, reason)
     counts = {name: each["operations"] for name, each in largest.items() if each["operations"].notna().all()}
     shown = "; ".join(f"{name} {', '.join(f'{n:g}' for n in each)}" for name, each in counts.items())
-    evidence = f"operations at {', '.join(f'{n:g}' for n in own.index)} subwords: {shown} (operations.csv)"
+    told = f"operations at {', '.join(f'{n:g}' for n in own.index)} subwords: {shown}"
     apart = own["unconnected"].iloc[-1]
     if apart > 0:
-        return undecided(part, statistic, paper, f"{apart:.0%} of the pairs of positions are not joined; {evidence}")
+        return undecided(part, statistic, paper, f"{apart:.0%} of the pairs of positions are not joined; {told}")
     (shorter, few), (longer, many) = own["operations"].iloc[-2:].items()
     exponent = math.log(many / few) / math.log(longer / shorter)
-    verdict = decide(-exponent, -exponent, -limit)
-    return Finding(part, verdict, statistic, exponent, exponent, exponent, paper, evidence)
-
-
-def seconds_per_sequence(rows: pd.DataFrame) -> np.ndarray:
-    """Wall time of one sequence; hypotheses and targets of a bench are as long as their source."""
-    return (rows["source_length"] / rows["tokens_per_second"]).to_numpy(dtype=float)
+    exact, verdict = Interval(exponent, exponent, exponent), decide(-exponent, -exponent, -limit)
+    return judged(part, statistic, paper, exact, verdict, [], [told], "operations.csv")
 
 
 def power_law(x: Sequence[float] | pd.Series, y: Sequence[float] | np.ndarray) -> Interval:
@@ -180,7 +176,7 @@ def power_law(x: Sequence[float] | pd.Series, y: Sequence[float] | np.ndarray) -
 
 def spoken_phase(phase: str) -> str:
     """What a bench row timed, without how it was decoded."""
-    return "training" if phase == "train" else "decoding"
+    return "training" if phase.startswith("train") else "decoding"
 
 
 def setups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -190,6 +186,8 @@ def setups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     if rows.empty:
         return
     for (phase, _, device, threads, precision), group in rows.groupby(keys, sort=False, dropna=False):
-        named = phases.get(phase) or f"decoding with {phase.removeprefix('decode-')}"
+        base = phase.removesuffix(SINGLE)
+        named = phases.get(base) or f"decoding with {base.removeprefix('decode-')}"
+        named += ", single sentences" if phase != base else ""
         counted = f", {threads:g} thread{'s' if threads != 1 else ''}" if threads == threads else ""
         yield f"{named}, {device}{counted}, {precision}", group

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
+
+from lit_nmt.intervals import Interval
 
 if TYPE_CHECKING:
     from lit_nmt.studies import Study
@@ -23,7 +25,8 @@ class Finding:
     Attributes:
         part: What of the claim this judges, and where (corpus, device).
         statistic: What `value`, `low` and `high` (95 %) measure, with its unit.
-        evidence: Why it is inconclusive, if it is; the numbers behind the verdict; the table they stand in.
+        evidence: The numbers behind the verdict, and the tables they stand in.
+        reason: Why it is inconclusive, if it is.
     """
 
     part: str
@@ -34,7 +37,11 @@ class Finding:
     high: float
     paper: str
     evidence: str
+    reason: str
 
+
+SCORED = "sentences.parquet, scores.csv"
+"""Where BLEU stands."""
 
 Claim = Callable[["Study", Tables, Settings], list[Finding]]
 """From a study, its tables by name and the claim's own settings to one finding a part."""
@@ -47,10 +54,36 @@ def decide(low: float, high: float, smallest_effect: float) -> Decision:
     return "refuted" if high < smallest_effect else "inconclusive"
 
 
+def judged(
+    part: str,
+    statistic: str,
+    paper: str,
+    interval: Interval,
+    verdict: Decision,
+    reasons: Sequence[str],
+    notes: Sequence[str],
+    places: str,
+) -> Finding:
+    """A verdict from an interval; inconclusive, whatever that says, where there are reasons.
+
+    Args:
+        part, statistic, paper: as in `Finding`.
+        interval: of the effect.
+        verdict: what it says by itself.
+        reasons: why it decides nothing.
+        notes: the numbers behind the verdict.
+        places: the tables they stand in.
+    """
+    final: Decision = "inconclusive" if reasons else verdict
+    straddles = "the interval reaches to both sides of the smallest effect"
+    reason = "; ".join(reasons) or (straddles if final == "inconclusive" else "")
+    return Finding(part, final, statistic, *interval[:3], paper, f"{'; '.join(notes)} ({places})", reason)
+
+
 def undecided(part: str, statistic: str, paper: str, reason: str) -> Finding:
     """Inconclusive without a number, for this reason."""
     nothing = float("nan")
-    return Finding(part, "inconclusive", statistic, nothing, nothing, nothing, paper, reason)
+    return Finding(part, "inconclusive", statistic, nothing, nothing, nothing, paper, "", reason)
 
 
 def table(tables: Tables, name: str) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from lit_nmt.claims import criterion_commit, judge
+from lit_nmt.claims import criterion_commits, judge
 from lit_nmt.code import parsed
 from lit_nmt.configuration import build
 from lit_nmt.errors import UserError
@@ -43,7 +43,7 @@ MEASURED = ("throughput.csv", "environment.json", "operations.csv", "gradients.p
 """What `lit-nmt bench` and `lit-nmt probe` write."""
 COPIED = ("study.json", "provenance.json", "sentences.parquet", "runs.csv", "curves.csv", *MEASURED)
 _UNPRINTABLE = dict.fromkeys((*range(9), 11, 12, *range(14, 32), 127), "\N{REPLACEMENT CHARACTER}")
-EXTRA = ("name", "planned", "corpus_details", "model_details", "criterion_commit")
+EXTRA = ("name", "planned", "corpus_details", "model_details", "criterion_commits")
 """Keys of study.json that no study YAML has."""
 
 
@@ -136,7 +136,7 @@ def describe_study(study: Study) -> dict[str, Any]:
         "planned": [[run.corpus, run.model, run.seed] for run in study.runs],
         "corpus_details": details,
         "model_details": {run.model: describe_model(run.config["model"]["class_path"]) for run in runs},
-        "criterion_commit": criterion_commit(study),
+        "criterion_commits": criterion_commits(study),
     }
 
 
@@ -180,7 +180,7 @@ def _make(source: Path, destination: Path, shareable: bool) -> None:
         compared = comparison_table(sentences, pairs, study.bins, study=study.name, pooled=study.pooled)
         write_table(folder / "comparisons.csv", compared)
     tables = {name: frame for name, frame in read_results(folder).items() if len(frame)}
-    verdicts = judge(study, tables, results.study.get("criterion_commit", ""))
+    verdicts = judge(study, tables, results.study.get("criterion_commits", {}))
     write_table(folder / "claims.csv", verdicts)
     _draw(make_report(read_results(folder)), destination)
 

@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 
+from lit_nmt.benchmark.settings import SINGLE
 from lit_nmt.report import words
 from lit_nmt.report.content import Cell, Column, Facts, Figure, Fold, Group, Paragraph, Section, Table
 from lit_nmt.report.figures import draw_bars, draw_curves, draw_lengths
@@ -43,8 +44,11 @@ def speed_section(view: View) -> Section:
             blocks.append(_corpus_figure(view, f"{stem}.{corpus}", f"On {corpus}{apart}", str(corpus), label, own))
             blocks.append(_table(view, f"{corpus}: {label}", own))
         fixed = group[group["source_length"].notna()]
-        if len(fixed):
-            blocks.append(_length_figure(view, stem, f"Against sentence length{apart}", label, fixed))
+        single = fixed["phase"].str.endswith(SINGLE)
+        if not single.all():
+            blocks.append(_length_figure(view, stem, f"Against sentence length{apart}", label, fixed[~single]))
+        if single.any():
+            blocks.append(_single_figure(view, stem, f"A sentence at a time{apart}", label, fixed[single]))
     blocks.extend(_scaling(view, rows))
     blocks.extend(_operations(view))
     blocks.insert(0, Paragraph(f"{HOW} Compare within one setting only."))
@@ -63,9 +67,9 @@ def settings(rows: pd.DataFrame) -> list[pd.DataFrame]:
 
 def spoken_phase(phase: str) -> str:
     """Says decode-beam5 as "Decoding, beam 5"."""
-    if phase == "train":
-        return "Training"
-    return f"Decoding, {spoken_decoding(phase.removeprefix('decode-'))}"
+    base = phase.removesuffix(SINGLE)
+    spoken = "Training" if base == "train" else f"Decoding, {spoken_decoding(base.removeprefix('decode-'))}"
+    return spoken if base == phase else f"{spoken}, single sentences"
 
 
 def spoken_setting(rows: pd.DataFrame) -> str:
@@ -127,6 +131,25 @@ def _length_figure(view: View, stem: str, title: str, label: str, rows: pd.DataF
     )
     numbers = _table(view, f"Fixed lengths: {label}", rows)
     return Figure(title, panels, caption, numbers)
+
+
+def _single_figure(view: View, stem: str, title: str, label: str, rows: pd.DataFrame) -> Figure:
+    panels = []
+    for phase, group in rows.groupby("phase", sort=False):
+        tokens = 1000 * group["source_length"]
+        frame = group[["model"]].assign(
+            x=group["source_length"],
+            y=tokens / group["tokens_per_second"],
+            low=tokens / group["high"],
+            high=tokens / group["low"],
+        )
+        doing = spoken_phase(str(phase))
+        panels.append(draw_lengths(f"{stem}.{phase}-by-length", doing, "milliseconds a sentence", frame, view.styles))
+    caption = (
+        f"Time of a batch that is one sentence; {label}. A training step includes the update of all weights, which "
+        "takes as long for any sentence. A flat line is constant time. Bands are intervals over windows."
+    )
+    return Figure(title, panels, caption, _table(view, f"Single sentences: {label}", rows))
 
 
 def _scaling(view: View, rows: pd.DataFrame) -> list[Table]:

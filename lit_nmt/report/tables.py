@@ -37,7 +37,7 @@ COLUMNS = {
     "scores": [*ScoreRow._fields, "chrf_low", "chrf_high"],
     "comparisons": list(ComparisonRow._fields),
     "claims": _names(
-        """claim part study verdict statistic value low high criterion criterion_commit paper evidence"""
+        """claim part study verdict statistic value low high criterion criterion_commit paper evidence reason"""
     ),
     "throughput": _names(
         """model phase corpus source_length tokens_per_second low high windows sentences_per_second

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from lit_nmt.benchmark.settings import SINGLE
 from lit_nmt.claims import CLAIMS
 from lit_nmt.evaluation import ALL
 from lit_nmt.report import words
@@ -24,7 +25,7 @@ SEEN_IN = {
     "transformer-learns-long-sentences": r".+\.bleu-by-length",
     "attention-carries-to-untrained-lengths": r"bleu-kept|.+\.bleu-by-cap",
     "recurrence-is-slower-to-train": r"throughput\d*\..+\.(train|decode-\w+)",
-    "constant-time": r"throughput\d*\.(train|decode-\w+)-by-length|operations\..+",
+    "constant-time": rf"throughput\d*\.[\w-]+{SINGLE}-by-length|operations\..+",
     "recurrent-nets-forget": r".+\.(gradients-\w+|recall)",
     "transformers-need-more-data": "bleu-by-pairs",
 }
@@ -77,10 +78,10 @@ def titled(claim: str, rows: pd.DataFrame) -> str:
 
 
 def verdict_cells(row: Any) -> list[Cell]:
-    """A verdict, and the value behind it with its interval."""
+    """A verdict, with the reason where it is none, and the value behind it with its interval."""
     verdict = str(row.verdict)
     return [
-        Cell(f"{SYMBOLS.get(verdict, '')} {verdict}".strip(), tone=verdict),
+        Cell(f"{SYMBOLS.get(verdict, '')} {verdict}".strip(), tone=verdict, note=words.sentence(row.reason)),
         Cell(words.rounded(row.value), row.value, note=_bounds(row.low, row.high)),
     ]
 
@@ -99,7 +100,8 @@ def _fold(view: View, claim: str, rows: pd.DataFrame, figures: list[Figure]) -> 
     found = []
     for row in rows.itertuples():
         numbers = f"{words.rounded(row.value)} ({_bounds(row.low, row.high)})"
-        found.append((words.judged(row.part), f"{row.verdict}: {row.statistic} {numbers}; {row.evidence}"))
+        verdict = f"{row.verdict} ({row.reason})" if row.reason else str(row.verdict)
+        found.append((words.judged(row.part), f"{verdict}: {row.statistic} {numbers}; {row.evidence}"))
     blocks: list[Any] = [Paragraph(stated)] if stated else []
     for figure in figures:
         panels = [panel for panel in figure.panels if re.fullmatch(SEEN_IN.get(claim, ""), panel.name)]

@@ -356,6 +356,20 @@ def test_what_a_model_cannot_do_is_told_and_the_others_are_measured(
     assert "too long for me" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("phase", ["train-single", "decode-greedy-single"])
+def test_single_sentences_of_each_length_and_none_of_a_corpus(phase: str) -> None:
+    settings = Settings(lengths=[4, 6], phases=[phase], target_tokens=99, windows=1, steps=2, device="cpu")
+    rows, environment = measuring.measure([subject()], settings, InMemory(), None)
+    assert [(row["phase"], row["source_length"], row["padding_share"]) for row in rows] == [
+        (phase, 4, "0.0000"), (phase, 6, "0.0000"),
+    ]  # fmt: skip
+    for row in rows:
+        assert float(row["tokens_per_second"]) == pytest.approx(
+            row["source_length"] * float(row["sentences_per_second"]), rel=0.01
+        )
+    assert environment["skipped"] == []
+
+
 def test_lengths_that_a_model_cuts_are_not_measured_of_it() -> None:
     bounded = {
         "dim": 8,

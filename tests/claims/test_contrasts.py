@@ -65,7 +65,7 @@ def findings(
         bins=BINS,
         primary=SimpleNamespace(test_set=test_set, decoding="beam5", case="mixed", length_set=test_set),
     )
-    return judge(study, tables, commit="abc").to_dict("records")
+    return judge(study, tables, commits={}).to_dict("records")
 
 
 def one(name: str, tables: dict[str, pd.DataFrame], **settings: Any) -> dict:
@@ -122,13 +122,13 @@ def test_whichever_arm_has_learned_nothing_decides_nothing(weak: str) -> None:
     chance = lambda corpus, model, words: np.full(len(words), 0.3 if model == weak else 0.62)
     found = one(LONG, translations(chance), smallest_effect=0.004)
     assert found["verdict"] == "inconclusive"
-    assert found["evidence"].startswith(f"{weak} has less than 0.5 of the best arm's BLEU in any part")
+    assert found["reason"].startswith(f"{weak} has less than 0.5 of the best arm's BLEU in any part")
 
 
 def test_two_arms_that_have_learned_nothing_decide_nothing() -> None:
     found = one(LONG, translations(level(0.2)), smallest_effect=0.004)
     assert found["verdict"] == "inconclusive"
-    assert found["evidence"].startswith("neither arm reaches 5 BLEU")
+    assert found["reason"].startswith("neither arm reaches 5 BLEU")
 
 
 def test_test_sets_of_different_lengths_are_judged_as_bins_are() -> None:
@@ -172,7 +172,7 @@ def test_a_study_of_which_seeds_are_missing_decides_nothing_yet() -> None:
     assert one(LONG, tables, smallest_effect=0.004, planned=[1, 2, 3])["verdict"] == "supported"
     found = one(LONG, tables, smallest_effect=0.004, planned=[1, 2, 3, 4, 5])
     assert found["verdict"] == "inconclusive"
-    assert found["evidence"].startswith("not all planned seeds are there, or their training failed; without: 4, 5; ")
+    assert found["reason"].startswith("not all planned seeds are there, or their training failed; without: 4, 5")
 
 
 def test_what_each_seed_says_by_itself_is_told() -> None:
@@ -194,7 +194,7 @@ def test_a_part_without_bleu_stops_only_what_takes_its_logarithm() -> None:
         return {"sentences": sentences}
 
     tables = nothing_past_50(translations(falling(0)))
-    assert "has no logarithm" in one(LONG, tables, smallest_effect=0.004)["evidence"]
+    assert "has no logarithm" in one(LONG, tables, smallest_effect=0.004)["reason"]
     assert one(LONG, tables, smallest_effect=0.004, longest=50)["verdict"] == "supported"
     both = nothing_past_50(translations(level(0.62), corpora=tuple(CAPS)))
     found = one(CARRIES, both, smallest_effect=0.9, caps=CAPS, models=["transformer"])
@@ -251,7 +251,7 @@ def test_a_model_far_behind_the_best_keeps_nothing_worth_keeping() -> None:
     chance = lambda corpus, model, words: np.full(len(words), 0.62 if model == "transformer" else 0.35)
     found = findings(CARRIES, translations(chance, corpora=tuple(CAPS)), smallest_effect=0.9, caps=CAPS)
     assert [row["verdict"] for row in found] == ["inconclusive", "supported"]
-    assert "of the best arm's BLEU" in found[0]["evidence"]
+    assert "of the best arm's BLEU" in found[0]["reason"]
 
 
 def test_the_best_of_the_study_counts_where_it_has_been_trained_up_to_one_cap_alone() -> None:
@@ -260,8 +260,8 @@ def test_the_best_of_the_study_counts_where_it_has_been_trained_up_to_one_cap_al
     absent = (sentences["corpus"] == "town-max30") & (sentences["model"] == "transformer")
     found = findings(CARRIES, {"sentences": sentences[~absent]}, smallest_effect=0.9, caps=CAPS)
     assert [row["verdict"] for row in found] == ["inconclusive", "inconclusive"]
-    assert "of the best arm's BLEU" in found[0]["evidence"]
-    assert found[1]["evidence"] == "no seed that was translated with both trainings"
+    assert "of the best arm's BLEU" in found[0]["reason"]
+    assert found[1]["reason"] == "no seed that was translated with both trainings"
 
 
 def test_the_bins_just_below_a_cap_can_be_left_out() -> None:
@@ -344,11 +344,11 @@ def test_each_transformer_is_judged_and_an_absent_size_decides_nothing() -> None
     fewer = {"sentences": tables["sentences"][tables["sentences"]["corpus"] != "town-1k"]}
     row = one(DATA, fewer, smallest_effect=0.5, pairs=PAIRS)
     assert row["verdict"] == "inconclusive"
-    assert row["evidence"].startswith("3 of 4 sizes")
+    assert row["reason"].startswith("3 of 4 sizes")
 
 
 def test_a_transformer_that_fails_with_all_the_data_decides_nothing() -> None:
     chance = lambda corpus, model, words: np.full(len(words), 0.3 if model == "transformer" else 0.62)
     found = one(DATA, translations(chance, corpora=tuple(PAIRS), sentences=200), smallest_effect=0.5, pairs=PAIRS)
     assert found["verdict"] == "inconclusive"
-    assert "in the part named beforehand, 29,000 pairs" in found["evidence"]
+    assert "in the part named beforehand, 29,000 pairs" in found["reason"]
