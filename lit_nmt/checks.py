@@ -80,6 +80,7 @@ def check_study(study: Study) -> None:
         )
     _check_bins(study.bins, f"{path}: bins")
     named = [("comparisons", model) for pair in study.comparisons for model in pair]
+    named += [("primary.published", model) for model in study.primary.published]
     named += [("baseline", study.baseline)] if study.baseline else []
     named += [("tuning.trials", model) for model in study.tuning.trials] if study.tuning else []
     named += [("bench.models", model) for model in study.bench.models] if study.bench else []

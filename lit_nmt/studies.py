@@ -76,12 +76,14 @@ class Primary:
         case: Cased or lower-cased.
         lengths: The test set whose length bins are drawn and judged, default the same: one with equally many sentences
             of every length shows the long ones better, but its score as a whole is no corpus score.
+        published: What papers report of models on this score, as {transformer: 41.0}, to be told beside it.
     """
 
     test_set: str = POOLED
     decoding: str = "beam5"
     case: Literal["mixed", "lc"] = "mixed"
     lengths: str = ""
+    published: dict[str, float] = field(default_factory=dict)
 
     @property
     def length_set(self) -> str:

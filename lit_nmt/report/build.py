@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from lit_nmt.claims import criterion_commits, judge
-from lit_nmt.code import parsed
+from lit_nmt.code import arguments, parsed
 from lit_nmt.configuration import build
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import comparison_table, score_table
@@ -135,7 +135,7 @@ def describe_study(study: Study) -> dict[str, Any]:
         **content,
         "planned": [[run.corpus, run.model, run.seed] for run in study.runs],
         "corpus_details": details,
-        "model_details": {run.model: describe_model(run.config["model"]["class_path"]) for run in runs},
+        "model_details": {run.model: describe_model(run.config["model"]) for run in runs},
         "criterion_commits": criterion_commits(study),
     }
 
@@ -147,9 +147,18 @@ def restore_study(content: dict[str, Any], place: Path) -> Study:
     return study
 
 
-def describe_model(class_path: str) -> dict[str, str]:
-    """A model class's `title` and `paper`, read from its source, since importing it would import torch."""
-    found = {"class_path": class_path}
+def describe_model(model: dict[str, Any]) -> dict[str, Any]:
+    """A model's class, how it is built, and its `title` and `paper`.
+
+    Read from the source of its class, since importing it would import torch.
+
+    Args:
+        model: `class_path` and `init_args`; what every model takes (`TranslationModule`), but for `dim`, is left out.
+    """
+    class_path = model["class_path"]
+    common = (arguments("lit_nmt.models.translation.TranslationModule") or frozenset()) - {"dim"}
+    built = {key: value for key, value in (model.get("init_args") or {}).items() if key not in common}
+    found: dict[str, Any] = {"class_path": class_path, "built": built}
     file_and_class = parsed(class_path)
     for line in file_and_class[1].body if file_and_class else []:
         target = line.targets[0] if isinstance(line, ast.Assign) else getattr(line, "target", None)

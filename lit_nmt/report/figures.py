@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -20,6 +20,7 @@ import pandas as pd
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
@@ -29,6 +30,7 @@ from lit_nmt.report.words import rounded
 WIDTH, HEIGHT = 440, 286
 TOP, BOTTOM, LEFT, RIGHT = 34, 46, 44, 16
 TEXT, SMALL = 12.5, 11.5
+SAMPLE = 26
 SVG = "http://www.w3.org/2000/svg"
 XLINK = "{http://www.w3.org/1999/xlink}href"
 SETTINGS: Any = {
@@ -108,7 +110,7 @@ def draw_bins(
         for line, text in enumerate(("source words", "sentences")):
             _below(axes, line, text, axes.get_xlim()[1], 7)
 
-    return _panel(name, title, unit, paint, [*(styles[m].label for m in drawn), "source words"], rows=len(drawn))
+    return _panel(name, title, unit, paint, [styles[m] for m in drawn], rows=len(drawn))
 
 
 def _a_whole_point(axes: Axes) -> None:
@@ -178,7 +180,7 @@ def draw_curves(
             axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         _below(axes, 1, axis)
 
-    return _panel(name, title, unit, paint, [styles[m].label for m in drawn], rows=len(drawn))
+    return _panel(name, title, unit, paint, [styles[m] for m in drawn], rows=len(drawn))
 
 
 def draw_lengths(name: str, title: str, unit: str, frame: pd.DataFrame, styles: Mapping[str, Style]) -> Panel:
@@ -218,8 +220,7 @@ def draw_lengths(name: str, title: str, unit: str, frame: pd.DataFrame, styles: 
         _below(axes, 1, "subwords in the source")
 
     note = ", logarithmic" if logarithmic else ""
-    labels = [styles[m].label for m in drawn]
-    return _panel(name, title, unit + note, paint, labels, rows=len(drawn))
+    return _panel(name, title, unit + note, paint, [styles[m] for m in drawn], rows=len(drawn))
 
 
 def _double(axes: Axes, x: pd.Series) -> None:
@@ -260,7 +261,10 @@ def draw_bars(name: str, title: str, unit: str, frame: pd.DataFrame, styles: Map
 
 
 class _Labels:
-    """Names lines at their right ends, in their colours, moved apart where they would overlap."""
+    """Names lines at their right ends, in their colours, moved apart where they would overlap.
+
+    A label that had to move is led to its line; where lines share a colour, a piece of each stands before its label.
+    """
 
     def __init__(self) -> None:
         self.entries: list[tuple[float, Style]] = []
@@ -274,15 +278,24 @@ class _Labels:
         box = axes.get_position()
         height = box.height * axes.figure.get_figheight() * 72  # type: ignore[union-attr]
         to_points = lambda y: (axes.transData.transform((1, y))[1] - axes.bbox.y0) / axes.bbox.height * height
+        right, bottom = box.x1 * axes.figure.get_figwidth() * 72, box.y0 * axes.figure.get_figheight() * 72  # type: ignore[union-attr]
+        samples = share_a_colour([style for _, style in self.entries])
         texts = [_wrap(style.label) for _, style in self.entries]
         wanted = [to_points(y) for y, _ in self.entries]
         sizes = [14.0 * (1 + text.count("\n")) for text in texts]
-        for (_, style), text, y in zip(self.entries, texts, spread(wanted, sizes, height), strict=True):
+        for (_, style), text, end, y in zip(self.entries, texts, wanted, spread(wanted, sizes, height), strict=True):
+            if abs(y - end) > 5:
+                self._line(axes, [(right + 1, bottom + end), (right + 6, bottom + y)], color=style.ink, linewidth=0.7)
+            if samples:
+                ends = [(right + 8, bottom + y), (right + 6 + SAMPLE, bottom + y)]
+                self._line(axes, ends, color=style.ink, linewidth=2, linestyle=style.dashes)
+                middle = [(right + 7 + SAMPLE / 2, bottom + y)]
+                self._line(axes, middle, color=style.ink, linewidth=0, marker=style.marker, markersize=5)
             axes.annotate(
                 text,
                 (1, y / height),
                 xycoords="axes fraction",
-                xytext=(7, 0),
+                xytext=(7 + (SAMPLE + 3 if samples else 0), 0),
                 textcoords="offset points",
                 va="center",
                 ha="left",
@@ -291,6 +304,17 @@ class _Labels:
                 linespacing=1.15,
                 annotation_clip=False,
             )
+
+    @staticmethod
+    def _line(axes: Axes, points: Sequence[tuple[float, float]], **options: Any) -> None:
+        """Draws on the figure, beside the axes; places in points from its lower left corner."""
+        x, y = np.array(points).T / 72
+        axes.figure.add_artist(Line2D(x, y, transform=axes.figure.dpi_scale_trans, **options))
+
+
+def share_a_colour(styles: Sequence[Style]) -> bool:
+    """Whether a label's colour alone does not tell whose it is."""
+    return len({style.colour for style in styles}) < len(styles)
 
 
 def spread(wanted: Sequence[float], sizes: Sequence[float], height: float) -> list[float]:
@@ -331,15 +355,17 @@ def _panel(
     title: str,
     unit: str,
     paint: Callable[[Axes, _Labels], None],
-    labels: Iterable[str],
+    labelled: Sequence[Style],
     height: float | None = None,
     left: float = LEFT,
     bottom: float = BOTTOM,
     rows: int = 0,
 ) -> Panel:
     """Sets up axes of the house style, lets `paint` fill them, and renders the three forms."""
-    longest = max((len(line) for label in labels for line in _wrap(label).split("\n")), default=0)
-    right = RIGHT + (longest * 6.6 if longest else 0)
+    # "source words" stands there as well
+    texts = [*(_wrap(style.label) for style in labelled), "source words"] if labelled else []
+    longest = max((len(line) for text in texts for line in text.split("\n")), default=0)
+    right = RIGHT + longest * 6.6 + (SAMPLE if share_a_colour(labelled) else 0)
     height = height or max(HEIGHT, TOP + bottom + 30 * rows)
     with rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH / 72, height / 72))

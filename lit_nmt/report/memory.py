@@ -44,7 +44,9 @@ def _gradients(view: View) -> list[Paragraph | Figure]:
         "that word. Where it is close to nothing, the source word has no influence, and training learns nothing from "
         "it. In a recurrent network each step multiplies the gradient once more, so that it tends to vanish "
         "exponentially, a straight line here (Bengio et al. 1994; Pascanu et al. 2013); the gates of the LSTM were "
-        "made against that (Hochreiter & Schmidhuber 1997), and attention reaches every word at once."
+        "made against that (Hochreiter & Schmidhuber 1997), and attention reaches every word at once. After training, "
+        "a gradient that falls is by itself no sign of forgetting: it falls in models with attention as well, which "
+        "look at few words."
     )
     return [Paragraph(text), *(_gradient_figure(view, str(name), own) for name, own in rows.groupby("corpus"))]
 
@@ -53,21 +55,44 @@ def _gradient_figure(view: View, corpus: str, rows: pd.DataFrame) -> Figure:
     panels = []
     for training, title in TRAINING.items():
         own = rows[rows["training"] == training].astype({"seed": str})
-        means = own.groupby(["model", "seed", "distance"])["log_norm"].agg(["mean", "size"]).reset_index()
-        means = means[(means["size"] >= FEWEST) & means["model"].isin(list(view.styles))]
-        if means.empty:
+        parts = [
+            at_each_distance(one).assign(model=model, seed=seed)
+            for (model, seed), one in own.groupby(["model", "seed"], observed=True)
+            if model in view.styles
+        ]
+        if not parts:
             continue
-        frame = means[["model", "seed"]].assign(x=means["distance"].astype(float), y=means["mean"] / math.log(10))
+        frame = pd.concat(parts, ignore_index=True)
         name, axis = f"{corpus}.gradients-{training}", "subwords from the source word to the last target word"
         unit = "norm of the gradient, as a power of ten"
         panels.append(draw_curves(name, title, unit, frame, view.styles, axis, from_0=False))
     sentences, seeds = rows["id"].nunique(), rows["seed"].nunique()
     caption = (
         f"{words.sentence(words.count(sentences, 'sentence'))} of {corpus}, {words.count(seeds, 'seed')}; geometric "
-        f"means of distances that at least {words.count(FEWEST, 'sentence')} have. Thick: mean of the seeds; thin: "
-        f"each seed. {PROBED}"
+        f"means of distances that at least {words.count(FEWEST, 'sentence')} have, of which each counts for what it "
+        "has by itself: differences between sentences are taken out, as from the slopes in the table. Thick: mean of "
+        f"the seeds; thin: each seed. {PROBED}"
     )
     return Figure(f"{corpus}: gradients over distance", panels, caption, _slope_table(view, corpus, rows))
+
+
+def at_each_distance(rows: pd.DataFrame) -> pd.DataFrame:
+    """The log10 of the norm in the average sentence, at each distance: x and y.
+
+    By least squares with a term for each sentence and one for each distance: other sentences have other distances.
+
+    Args:
+        rows: of `gradients.parquet`, of one model and seed.
+    """
+    rows = rows[rows.groupby("distance")["id"].transform("size") >= FEWEST]
+    if rows.empty:
+        return pd.DataFrame({"x": [], "y": []})
+    sentences, distances = pd.get_dummies(rows["id"], dtype=float), pd.get_dummies(rows["distance"], dtype=float)
+    terms, *_ = np.linalg.lstsq(np.hstack([sentences, distances]), rows["log_norm"].to_numpy(float))
+    level = terms[: sentences.shape[1]].mean()
+    return pd.DataFrame(
+        {"x": distances.columns.astype(float), "y": (level + terms[sentences.shape[1] :]) / math.log(10)}
+    )
 
 
 def _slope_table(view: View, corpus: str, rows: pd.DataFrame) -> Table:

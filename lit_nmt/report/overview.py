@@ -210,7 +210,9 @@ def _budget(view: View) -> list[Paragraph]:
         text += f"; on {corpus}, between {words.large(least)} and {words.large(most)} were spent"
     if uneven.empty:
         text += ", and never stops early"
-    text += ". The weights that are scored were chosen on the validation split; test sets are decoded once."
+    text += (
+        ". The weights of a run that are scored were chosen on the validation split; its test sets are decoded once."
+    )
     return [Paragraph(text)]
 
 
@@ -229,6 +231,7 @@ def _models_table(view: View) -> Table:
             [
                 view.name(model),
                 Cell(view.papers.get(model) or words.NOTHING),
+                Cell(view.built.get(model) or words.NOTHING),
                 Cell(size, sizes[0] if sizes else math.nan),
                 Cell(words.duration(done["train_seconds"].mean()), done["train_seconds"].mean()),
                 Cell(words.number(done["tokens_per_second"].mean(), 0), done["tokens_per_second"].mean()),
@@ -238,14 +241,19 @@ def _models_table(view: View) -> Table:
         )
     columns = [
         Column("model", number=False),
-        Column("source", number=False),
+        Column("after", number=False, hint="the paper that the architecture is after; not each of its settings"),
+        Column("as built", number=False),
         Column("parameters", hint="per corpus, where they differ by vocabulary"),
-        Column("training", hint="wall-clock time of a run beside whatever else ran, mean"),
-        Column("tokens/s", hint="target tokens per second during training, beside whatever else ran, mean"),
+        Column("training", hint="wall-clock time of a run, mean"),
+        Column("tokens/s", hint="target tokens per second during training, mean"),
         Column("peak memory"),
         Column("runs finished"),
     ]
-    return Table("Models", columns, [Group(rows)])
+    note = (
+        "Times and tokens/s of trainings are those beside whatever else ran on the machine, and compare no "
+        "architectures; measured one by one they stand under speed."
+    )
+    return Table("Models", columns, [Group(rows)], note)
 
 
 def _measured_models_table(view: View) -> Table:
@@ -255,8 +263,9 @@ def _measured_models_table(view: View) -> Table:
     for model in view.styles:
         sizes = measured[measured["model"] == model]["parameters"].dropna()
         size = sizes.iloc[0] if len(sizes) else math.nan
-        rows.append([view.name(model), Cell(view.papers.get(model) or words.NOTHING), Cell(words.large(size), size)])
-    columns = [Column("model", number=False), Column("source", number=False), Column("parameters")]
+        told = [Cell(text.get(model) or words.NOTHING) for text in (view.papers, view.built)]
+        rows.append([view.name(model), *told, Cell(words.large(size), size)])
+    columns = [*(Column(name, number=False) for name in ("model", "after", "as built")), Column("parameters")]
     return Table("Models", columns, [Group(rows)])
 
 
@@ -333,7 +342,23 @@ def _ranking_in_words(view: View, corpus: str) -> list[str]:
     verb = ("translates best, at" if alone else "translate best, at") if others else "reaches" if alone else "reach"
     text = f"On {corpus} ({where}), {words.listing(top)} {verb} {scores[0]} {cased}BLEU"
     sentences = ["; ".join([text, *([words.listing(others)] if others else [])]) + "."]
+    sentences += _published_in_words(view, ranking)
     return [*sentences, *_lead_in_words(view, corpus, ranking)] if alone and others else sentences
+
+
+def _published_in_words(view: View, ranking: pd.DataFrame) -> list[str]:
+    """How far a model is from what a paper reports of it."""
+    published = (view.results.study.get("primary") or {}).get("published") or {}
+    sentences = []
+    for row in ranking[ranking["model"].isin(list(published))].itertuples():
+        bleu = published[row.model]
+        inside = row.bleu_low <= bleu <= row.bleu_high
+        sentences.append(
+            f"Of {view.label(row.model)} {words.number(bleu, 2)} has been published: a difference of "
+            f"{words.number(abs(bleu - row.bleu), 1)}, {'inside' if inside else 'outside'} the 95 % interval, "
+            f"{words.interval(row.bleu_low, row.bleu_high)}."
+        )
+    return sentences
 
 
 def _lead_in_words(view: View, corpus: str, ranking: pd.DataFrame) -> list[str]:

@@ -16,7 +16,10 @@ SETTING = ["device", "threads", "precision"]
 TOKENS = "target tokens per second"
 HOW = (
     "Tokens are target tokens without padding. Models take turns, so that a change of the machine's speed hits all "
-    "alike; warm-up is not counted; intervals are over the measured windows."
+    "alike; warm-up is not counted; intervals are over the measured windows. Utilisation is the model's operations a "
+    "second, without padding, over those of the fastest matrix product on the device; padding the share of positions "
+    "in a batch that hold no token; outside the share of a training's time that is spent outside the model, about "
+    "none where it comes out below 0."
 )
 COUNTING = (
     "Operations were counted while each model ran, on sentences whose source and target are equally long. An "

@@ -89,7 +89,7 @@ def verdict_cells(row: Any) -> list[Cell]:
 def _fold(view: View, claim: str, rows: pd.DataFrame, figures: list[Figure]) -> Fold:
     """What the verdicts on a claim rest on."""
     first = rows.iloc[0]
-    stated, sources, statistic, rule = _told(claim)
+    stated, sources, statistic, rule = told(claim)
     facts = [
         ("criterion", f"{first['criterion']} ({_committed(str(first['criterion_commit']))})"),
         ("decision", f"{rule} {_settings(view, claim)}".strip()),
@@ -111,7 +111,7 @@ def _fold(view: View, claim: str, rows: pd.DataFrame, figures: list[Figure]) -> 
     return Fold(f"{_spoken(claim)}: what the verdict rests on", blocks, printed=True)
 
 
-def _told(claim: str) -> tuple[str, str, str, str]:
+def told(claim: str) -> tuple[str, str, str, str]:
     """What a claim's docstring says: the claim, its sources, the statistic, and what decides."""
     text = inspect.getdoc(CLAIMS[claim]) if claim in CLAIMS else None
     stated, *others = [" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n")]
@@ -169,6 +169,8 @@ def _spoken(claim: str) -> str:
 def _bounds(low: float, high: float) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return "no interval"
+    if low == high:
+        return "exact"
     return f"{words.rounded(low)} to {words.rounded(high)}"
 
 

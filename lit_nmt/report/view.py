@@ -24,6 +24,7 @@ class View:
         results: the tables.
         styles: model -> label, colour and line, in the study's order.
         papers: model -> its source, or nothing.
+        built: model -> how it is built, in words, or nothing.
         corpora: in the study's order.
         decodings: the primary one first.
         case: "mixed" or "lc", of the primary score.
@@ -32,6 +33,7 @@ class View:
     results: Results
     styles: dict[str, Style]
     papers: dict[str, str]
+    built: dict[str, str]
     corpora: list[str]
     decodings: list[str]
     case: str
@@ -51,6 +53,7 @@ class View:
             results,
             model_styles(described),
             {name: entry["paper"] for name, entry in described.items()},
+            {name: entry["built"] for name, entry in described.items()},
             corpora,
             [name for name in decodings if name in found] or decodings[:1],
             primary.get("case") or "mixed",
@@ -172,11 +175,18 @@ def _ordered(first: Iterable[str], *then: Iterable[Any]) -> list[str]:
     return list(dict.fromkeys([*first, *(name for names in then for name in names if name)]))
 
 
+def _spoken_setting(name: str, value: object) -> str:
+    """Says hidden_dim: 320 as "hidden dim 320", bidirectional: true as "bidirectional"."""
+    name = name.replace("_", " ")
+    return {"True": name, "False": f"not {name}"}.get(str(value), f"{name} {value}")
+
+
 def _describe_model(results: Results, name: str) -> dict[str, str]:
-    """Class name, printed title and paper of a model, as far as the results know them."""
+    """Class name, printed title, paper and make of a model, as far as the results know them."""
     entry = (results.study.get("model_details") or {}).get(name) or {}
     return {
         "architecture": str(entry.get("class_path") or name).rsplit(".", 1)[-1],
         "title": entry.get("title") or name,
         "paper": entry.get("paper") or "",
+        "built": ", ".join(_spoken_setting(*setting) for setting in (entry.get("built") or {}).items()),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import pandas as pd
@@ -11,7 +10,7 @@ from lit_nmt.claims import CLAIMS
 from lit_nmt.report import words
 from lit_nmt.report.content import Cell, Column, Group, Paragraph, Report, Section, Table
 from lit_nmt.report.tables import Results
-from lit_nmt.report.verdicts import SYMBOLS, claim_id, titled, verdict_cells
+from lit_nmt.report.verdicts import SYMBOLS, claim_id, titled, told, verdict_cells
 
 
 def make_whole(results: Results) -> Report:
@@ -44,12 +43,6 @@ def _summary(claims: pd.DataFrame) -> list[str]:
     ]
 
 
-def claimed(claim: str) -> str:
-    """What a claim says, in a sentence: the first of its docstring."""
-    paragraph = inspect.getdoc(CLAIMS[claim]) if claim in CLAIMS else ""
-    return " ".join((paragraph or "").split("\n\n")[0].split())
-
-
 def _verdicts_section(results: Results) -> Section:
     claims = results["claims"]
     if claims.empty:
@@ -65,8 +58,9 @@ def _verdicts_section(results: Results) -> Section:
             ]
             for row in own.itertuples()
         ]
+        stated, sources, _, rule = told(str(claim))
         criteria = [f"Criterion: {criterion}" for criterion in own["criterion"].unique()]
-        note = " ".join([claimed(str(claim)), *criteria])
+        note = " ".join([stated, f"Said of it: {sources}" if sources else "", rule, *criteria])
         groups.append(Group(rows, titled(str(claim), own), note, claim_id(str(claim))))
     columns = [
         Column("evidence", number=False, hint="the study that judged, and where"),
@@ -85,7 +79,7 @@ def _at_a_glance(claims: pd.DataFrame) -> Table:
             counts = {verdict: int((measured["verdict"] == verdict).sum()) for verdict in SYMBOLS}
             cells = [Cell(f"{n:,}", n, verdict) if n else Cell(words.NOTHING, 0) for verdict, n in counts.items()]
             rows.append([Cell(words.sentence(str(statistic)), link=f"#{claim_id(str(claim))}"), *cells])
-        groups.append(Group(rows, claimed(str(claim))))
+        groups.append(Group(rows, told(str(claim))[0]))
     columns = [
         Column("what was measured", number=False),
         *(Column(f"{symbol} {name}") for name, symbol in SYMBOLS.items()),
@@ -98,7 +92,7 @@ def _at_a_glance(claims: pd.DataFrame) -> Table:
 
 
 def _open_section(judged: set[str], not_judged: list[str]) -> Section:
-    open_claims = [claimed(claim) for claim in CLAIMS if claim not in judged]
+    open_claims = [told(claim)[0] for claim in CLAIMS if claim not in judged]
     open_claims += [" ".join(str(text).split()) for text in not_judged]
     rows = [[Cell(text)] for text in open_claims]
     blocks: list[Any] = [Table("Claims without a verdict", [Column("claim", number=False)], [Group(rows)])]

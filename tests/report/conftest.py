@@ -299,7 +299,12 @@ def _study(name: str, corpora: dict[str, list[int]], bins: tuple[tuple[int, int]
         "planned": [[corpus, model, seed] for corpus, seeds in corpora.items() for seed in seeds for model in MODELS],
         "corpus_details": {corpus: {"source": "en", "target": "de", "redistribute": False} for corpus in corpora},
         "model_details": {
-            model: {"class_path": entry[0], "title": entry[1], "paper": paper}
+            model: {
+                "class_path": entry[0],
+                "title": entry[1],
+                "paper": paper,
+                "built": {"hidden_dim": 64, "tied": True},
+            }
             for (model, entry), paper in zip(MODELS.items(), papers, strict=True)
         },
         "criterion_commits": {"recurrence-is-slower-to-train": "f00d"},

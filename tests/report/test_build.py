@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -20,8 +21,8 @@ from lit_nmt.errors import UserError
 from lit_nmt.metrics import STATISTICS, is_exact
 from lit_nmt.report import verdicts
 from lit_nmt.report.build import describe_model, describe_study, report, restore_study
-from lit_nmt.report.memory import PROBED, RECALLED
-from lit_nmt.report.overview import warnings
+from lit_nmt.report.memory import PROBED, RECALLED, at_each_distance
+from lit_nmt.report.overview import summary, warnings
 from lit_nmt.report.tables import read_results
 from lit_nmt.report.view import View
 from lit_nmt.studies import load_study
@@ -105,7 +106,7 @@ def test_a_claim_unfolds_to_all_that_its_verdict_rests_on(place: Path) -> None:
 
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_every_claim_states_itself_and_its_sources(claim: str) -> None:
-    stated, sources, _, _ = verdicts._told(claim)
+    stated, sources, _, _ = verdicts.told(claim)
     assert stated.endswith(".")
     assert sources
 
@@ -364,6 +365,33 @@ def test_models_that_still_learn_at_the_end_are_told_at_the_top(made_up, tmp_pat
     assert f"in the last 20 % of the budget validation BLEU rose, of Transformer by {gain:.1f} to {end:.1f}." in text
 
 
+@pytest.mark.parametrize(("more", "told"), [(0.5, "inside"), (30, "outside")])
+def test_what_was_published_is_told_with_how_far_it_is(place: Path, more: float, told: str) -> None:
+    view = View.of(read_results(place / "reports/demo/results"))
+    own = view.ranking("market-en-de").set_index("model").loc["transformer", "bleu"]
+    assert "published" not in " ".join(summary(view))
+    view.results.study["primary"] = {"published": {"transformer": own + more}}
+    (said,) = re.findall(r"Of Transformer .*? has been published: .*?interval", " ".join(summary(view)))
+    assert f"{own + more:.2f} has" in said
+    assert f"a difference of {more:.1f}, {told} the 95 % interval" in said
+
+
+def test_a_curve_of_gradients_is_that_of_the_average_sentence() -> None:
+    # the norm falls by a tenth a word in each sentence; the longer, the larger it is
+    lengths = [10] * 6 + [20] * 6
+    rows = pd.DataFrame(
+        [(place, d, 0.3 * n - 0.1 * d) for place, n in enumerate(lengths) for d in range(1, n)],
+        columns=["id", "distance", "log_norm"],
+    )
+    curve = at_each_distance(rows)
+    assert curve["x"].tolist() == list(range(1, 20))
+    expected = (0.3 * 15 - 0.1 * curve["x"]) / math.log(10)
+    assert curve["y"].to_numpy() == pytest.approx(expected.to_numpy())
+    # sentences that are long, and large, alone reach far
+    assert not rows.groupby("distance")["log_norm"].mean().is_monotonic_decreasing
+    assert at_each_distance(rows[rows["id"] < 4]).empty
+
+
 def test_failed_runs_and_missing_measurements_are_said_in_their_place(
     made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -465,16 +493,21 @@ def test_a_study_that_only_measures_has_no_empty_parts(
     speed = ["tokens_per_second", "low", "high"]
     rows.loc[rows["model"] == "transformer", speed] *= 1.5
     faster = rows.assign(threads=2, **{name: rows[name] * 1.75 for name in speed})
-    pd.concat([rows, faster]).to_csv(results / "throughput.csv", index=False)
+    both = pd.concat([rows, faster])
+    single = both[(both["phase"] == "train") & both["source_length"].notna()].assign(phase="train-single")
+    pd.concat([both, single]).to_csv(results / "throughput.csv", index=False)
     report("demo", Path("reports/demo/results"))
     page = (tmp_path / "reports/demo/index.html").read_text(encoding="utf-8")
     assert re.findall(r'<section id="(\w+)"', page) == ["verdicts", "compared", "speed", "sources"]
     assert 'class="missing"' not in page
     text = (tmp_path / "reports/demo/report.md").read_text(encoding="utf-8")
-    assert "| Transformer | Vaswani et al. 2017 | 4\N{NARROW NO-BREAK SPACE}M |" in text
+    assert "| Transformer | Vaswani et al. 2017 | hidden dim 64, tied | 4\N{NARROW NO-BREAK SPACE}M |" in text
     assert "### Against sentence length, two threads" in text
+    assert "### A sentence at a time, two threads" in text
+    assert "figures/throughput2.train-single-by-length.png" in text
     scaling = text.split("### Tokens a second, two threads over one thread")[1].split("###")[0]
     assert scaling.count("| Transformer | 1.75 | 1.75 | 1.75 | 1.75 | 1.75 | 1.75 |") == 3
+    assert scaling.count("| Transformer | \N{EN DASH} | 1.75 | 1.75 | 1.75 | 1.75 | 1.75 |") == 1
     verdicts = pd.read_csv(results / "claims.csv")
     assert verdicts["part"].is_unique
     assert verdicts["part"].str.contains(", 2 threads, ").sum() == len(verdicts) / 2
@@ -522,10 +555,13 @@ def test_shipped_studies_survive_the_way_through_json(name: str, monkeypatch: py
 
 
 def test_a_model_is_described_without_importing_it() -> None:
-    described = describe_model("lit_nmt.models.transformer.Transformer")
+    init_args = {"dim": 64, "heads": 2, "dropout": 0.1, "learning_rate": 1e-3}
+    described = describe_model({"class_path": "lit_nmt.models.transformer.Transformer", "init_args": init_args})
+    assert described["built"] == {"dim": 64, "heads": 2}
     assert described["title"] == "Transformer"
     assert "1706.03762" in described["paper"]
-    assert describe_model("nowhere.to.be.Found") == {"class_path": "nowhere.to.be.Found"}
+    nowhere = {"class_path": "nowhere.to.be.Found"}
+    assert describe_model(nowhere) == {**nowhere, "built": {}}
 
 
 def test_reports_never_import_torch() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
 
-from lit_nmt.report.figures import draw_bars, draw_bins, draw_curves, draw_lengths, spread
+from lit_nmt.report.figures import draw_bars, draw_bins, draw_curves, draw_lengths, share_a_colour, spread
 from lit_nmt.report.styles import INKS, SERIES, css_variables, model_styles
 
 STYLES = model_styles(
@@ -30,6 +30,17 @@ BINS = pd.DataFrame(
         for b in ("5-10", "11-60")
     ]
 )
+
+
+def test_a_piece_of_line_stands_before_a_label_only_where_colours_do_not_tell() -> None:
+    three = [STYLES[name] for name in ("transformer", "rotary", "seq2seq")]
+    assert share_a_colour(three)
+    assert not share_a_colour([three[0], three[2]])
+    frame = pd.DataFrame([{"model": m, "seed": "", "x": x, "y": float(x)} for m in STYLES for x in (1, 2, 3)])
+    shared = draw_curves("a", "Learning", "BLEU", frame, STYLES, "updates").svg
+    alone = draw_curves("a", "Learning", "BLEU", frame[frame["model"] != "rotary"], STYLES, "updates").svg
+    count = lambda svg: svg.count("<use")  # markers, of which the curves have none
+    assert count(shared) == count(alone) + 3
 
 
 @pytest.fixture(scope="module")
