@@ -138,10 +138,14 @@ COUNTED = {
 """What is judged by exact counts, and the quantities of `operations.csv` that it is the largest of."""
 
 
+EXACT = "exact count"
+"""What a statistic speaks of that has no interval."""
+
+
 def _counted(
     rows: pd.DataFrame, part: str, quantities: Sequence[str], model: str, limit: float, paper: str
 ) -> Finding:
-    statistic = f"{part}: exponent of the exact count in the length"
+    statistic = f"{part}: exponent of the {EXACT} in the length"
     rows = rows[rows["quantity"].isin(quantities)] if len(rows) else rows
     largest = {
         str(name): own.groupby("length")[["operations", "unconnected"]].max()

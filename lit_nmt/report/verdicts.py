@@ -12,6 +12,7 @@ import pandas as pd
 
 from lit_nmt.benchmark.settings import SINGLE
 from lit_nmt.claims import CLAIMS
+from lit_nmt.claims.speed import EXACT
 from lit_nmt.evaluation import ALL
 from lit_nmt.report import words
 from lit_nmt.report.content import Cell, Column, Facts, Figure, Fold, Group, Paragraph, Section, Table
@@ -80,9 +81,10 @@ def titled(claim: str, rows: pd.DataFrame) -> str:
 def verdict_cells(row: Any) -> list[Cell]:
     """A verdict, with the reason where it is none, and the value behind it with its interval."""
     verdict = str(row.verdict)
+    bounds = EXACT if EXACT in row.statistic else _bounds(row.low, row.high)
     return [
         Cell(f"{SYMBOLS.get(verdict, '')} {verdict}".strip(), tone=verdict, note=words.sentence(row.reason)),
-        Cell(words.rounded(row.value), row.value, note=_bounds(row.low, row.high)),
+        Cell(words.rounded(row.value), row.value, note=bounds),
     ]
 
 
@@ -169,8 +171,6 @@ def _spoken(claim: str) -> str:
 def _bounds(low: float, high: float) -> str:
     if not (math.isfinite(low) and math.isfinite(high)):
         return "no interval"
-    if low == high:
-        return "exact"
     return f"{words.rounded(low)} to {words.rounded(high)}"
 
 

@@ -54,13 +54,13 @@ def _verdicts_section(results: Results) -> Section:
             [
                 _linked(parts.get(row.study), str(row.study), f"#{claim_id(str(claim))}", str(row.part)),
                 *verdict_cells(row),
-                Cell(str(row.statistic)),
+                Cell(words.device(row.statistic)),
             ]
             for row in own.itertuples()
         ]
         stated, sources, _, rule = told(str(claim))
         criteria = [f"Criterion: {criterion}" for criterion in own["criterion"].unique()]
-        note = " ".join([stated, f"Said of it: {sources}" if sources else "", rule, *criteria])
+        note = " ".join([stated, *criteria, f"Said of it: {sources}" if sources else "", rule]).replace("`", "")
         groups.append(Group(rows, titled(str(claim), own), note, claim_id(str(claim))))
     columns = [
         Column("evidence", number=False, hint="the study that judged, and where"),
@@ -78,7 +78,7 @@ def _at_a_glance(claims: pd.DataFrame) -> Table:
         for statistic, measured in own.groupby("statistic", sort=False):
             counts = {verdict: int((measured["verdict"] == verdict).sum()) for verdict in SYMBOLS}
             cells = [Cell(f"{n:,}", n, verdict) if n else Cell(words.NOTHING, 0) for verdict, n in counts.items()]
-            rows.append([Cell(words.sentence(str(statistic)), link=f"#{claim_id(str(claim))}"), *cells])
+            rows.append([Cell(words.judged(statistic), link=f"#{claim_id(str(claim))}"), *cells])
         groups.append(Group(rows, told(str(claim))[0]))
     columns = [
         Column("what was measured", number=False),
