@@ -10,10 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lit_nmt.data import sources
-from lit_nmt.data.corpora import CORPORA, DERIVED, MADE, CorpusConfig, SplitConfig, load_corpus_config
+from lit_nmt.data.corpora import CORPORA, DATA, DERIVED, MADE, CorpusConfig, SplitConfig, load_corpus_config
 from lit_nmt.data.download import DOWNLOADS, cached
 from lit_nmt.status import cores, is_prepared
-from lit_nmt.studies import DATA
 
 PACKAGES = ("torch", "pytorch-lightning", "sentencepiece", "sacrebleu", "snakemake", "pandas")
 LOW_DISK_BYTES = 2 * 2**30

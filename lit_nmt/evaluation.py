@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from lit_nmt.data.corpora import POOLED
 from lit_nmt.errors import UserError
 from lit_nmt.intervals import (
     RESAMPLES,
@@ -40,7 +41,6 @@ from lit_nmt.metrics import (
     length_ratio,
     signature,
 )
-from lit_nmt.studies import POOLED
 
 ALL = "all"
 MEAN = "mean"

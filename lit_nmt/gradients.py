@@ -21,13 +21,14 @@ from torch import Tensor
 from tqdm import tqdm
 
 from lit_nmt.data.batching import Batch, BatchPlan, collate
+from lit_nmt.data.corpora import DATA
 from lit_nmt.data.prepared import EncodedSplit, PreparedCorpus
 from lit_nmt.data.subwords import Subwords
 from lit_nmt.errors import UserError
 from lit_nmt.files import replacing
 from lit_nmt.models.loading import CHECKPOINT, load_initial_model, load_model
 from lit_nmt.models.translation import TranslationModule
-from lit_nmt.studies import DATA, PlannedRun, Probe, Study, load_study
+from lit_nmt.studies import PlannedRun, Probe, Study, load_study
 
 MAX_TOKENS = 2048
 """Of a batch, padding counted."""

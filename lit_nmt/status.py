@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lit_nmt.code import class_digest, class_file, commit
+from lit_nmt.data.corpora import DATA
 from lit_nmt.devices import gpus
 from lit_nmt.errors import UserError
-from lit_nmt.studies import DATA, RUNS, PlannedRun, Study, load_study
+from lit_nmt.studies import RUNS, PlannedRun, Study, load_study
 
 State = Literal["waiting", "training", "interrupted", "finished", "failed"]
 

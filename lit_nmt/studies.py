@@ -18,7 +18,7 @@ import yaml
 from lit_nmt.benchmark.settings import Settings
 from lit_nmt.checks import FRAGMENT, check_arguments, check_fragment, check_study
 from lit_nmt.configuration import StrictDumper, build, describe, merge, read_yaml, suggestion
-from lit_nmt.data.corpora import CorpusConfig, load_corpus_config
+from lit_nmt.data.corpora import DATA, POOLED, CorpusConfig, load_corpus_config
 from lit_nmt.errors import UserError
 from lit_nmt.files import digest, write_text
 
@@ -26,10 +26,6 @@ STUDIES = Path("experiments/studies")
 MODELS = Path("experiments/models")
 RUNS = Path("runs")
 REPORTS = Path("reports")
-DATA = Path("data")
-
-POOLED = "pooled"
-"""The name of the test set that joins all test sets of a corpus."""
 
 
 @dataclass

@@ -19,8 +19,8 @@ from torch import distributed
 
 from lit_nmt.attention import forced_attention, over_words, spread_over_lengths
 from lit_nmt.configuration import read_yaml
-from lit_nmt.data.corpora import EXAMPLES
-from lit_nmt.data.prepared import PREPARED, EncodedSplit, PreparedCorpus
+from lit_nmt.data.corpora import DATA, EXAMPLES
+from lit_nmt.data.prepared import EncodedSplit, PreparedCorpus
 from lit_nmt.decoding import Hypothesis, Search, parse_decoding, translate_ids
 from lit_nmt.errors import UserError
 from lit_nmt.files import file_digest, replacing, write_json
@@ -328,7 +328,7 @@ def _corpus_of(run: Path) -> PreparedCorpus:
         name = str(read_yaml(config)["data"]["corpus"]["name"])
     except (KeyError, TypeError):
         raise UserError(f"{config}: data.corpus.name: not found; expected the configuration of a run") from None
-    return PreparedCorpus.open(PREPARED / name)
+    return PreparedCorpus.open(DATA / name)
 
 
 def _test_sets_of(corpus: PreparedCorpus, names: Sequence[str]) -> list[str]:

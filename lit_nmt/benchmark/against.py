@@ -19,10 +19,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from lit_nmt.data.corpora import DATA
 from lit_nmt.errors import UserError
 from lit_nmt.files import write_rows
 from lit_nmt.leader import LEADER, this_process
-from lit_nmt.studies import DATA, RUNS
+from lit_nmt.studies import RUNS
 
 WHAT = ["model", "phase", "corpus", "source_length", "precision", "threads", "device"]
 """Columns of throughput.csv that tell what was measured."""

@@ -11,10 +11,11 @@ from typing import Any
 from lit_nmt.benchmark.machine import BUSY_CORES, FreshProcesses, cores_busy_with_others, machine_to_itself
 from lit_nmt.benchmark.settings import Settings
 from lit_nmt.configuration import read_yaml
+from lit_nmt.data.corpora import DATA
 from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.errors import UserError
 from lit_nmt.files import write_json, write_rows
-from lit_nmt.studies import DATA, MODELS, RUNS, Study, load_study, read_model
+from lit_nmt.studies import MODELS, RUNS, Study, load_study, read_model
 
 COLUMNS = [
     "model",

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -21,7 +22,6 @@ from lit_nmt.benchmark.overhead import outside_share
 from lit_nmt.benchmark.settings import SINGLE, Settings
 from lit_nmt.benchmark.timing import (
     Product,
-    Spread,
     alternate,
     fastest_product,
     time_product,
@@ -38,10 +38,10 @@ from lit_nmt.benchmark.workloads import (
 )
 from lit_nmt.code import class_digest, commit
 from lit_nmt.data.batching import Batch
+from lit_nmt.data.corpora import DATA
 from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.errors import UserError
 from lit_nmt.fit import TRAINER_DEFAULTS, machine, peak_memory_bytes
-from lit_nmt.studies import DATA
 
 WARMUP_CALLS = 2
 """Calls before the first that counts."""
@@ -340,7 +340,7 @@ def row(trial: Trial, steps: int, settings: Settings, fastest: Product, device: 
         fastest: matrix product with as many threads.
         device: its name.
     """
-    workload, spread = trial.workload, Spread.of(trial.seconds)
+    workload, seconds = trial.workload, median(trial.seconds)
     batches = workload.window(steps)
     tokens = tokens_in(batches)
     sentences = sum(len(batch.source) for batch in batches)
@@ -350,14 +350,14 @@ def row(trial: Trial, steps: int, settings: Settings, fastest: Product, device: 
         "phase": workload.phase,
         "corpus": settings.corpus,
         "source_length": workload.source_length,
-        "tokens_per_second": f"{tokens / spread.median:.1f}",
-        "low": f"{tokens / spread.high:.1f}",
-        "high": f"{tokens / spread.low:.1f}",
-        "windows": spread.windows,
-        "sentences_per_second": f"{sentences / spread.median:.2f}",
+        "tokens_per_second": f"{tokens / seconds:.1f}",
+        "low": f"{tokens / max(trial.seconds):.1f}",
+        "high": f"{tokens / min(trial.seconds):.1f}",
+        "windows": len(trial.seconds),
+        "sentences_per_second": f"{sentences / seconds:.2f}",
         "peak_memory_bytes": trial.peak_memory_bytes,
         "flops_per_token": round(flops / tokens),
-        "utilisation": f"{flops / spread.median / fastest.flops_per_second:.4g}",
+        "utilisation": f"{flops / seconds / fastest.flops_per_second:.4g}",
         "padding_share": f"{padding_share(batches, workload.phase):.4f}",
         "outside_share": trial.outside_share if trial.outside_share is None else f"{trial.outside_share:.4f}",
         "parameters": sum(parameter.numel() for parameter in workload.model.parameters()),

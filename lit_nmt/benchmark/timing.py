@@ -7,24 +7,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 import torch
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The seconds of repeated windows: their median, the fastest and the slowest."""
-
-    median: float
-    low: float
-    high: float
-    windows: int
-
-    @classmethod
-    def of(cls, seconds: Sequence[float]) -> Spread:
-        """Summarises the seconds of at least one window."""
-        return cls(median(seconds), min(seconds), max(seconds), len(seconds))
 
 
 def synchronise(device: torch.device) -> None:

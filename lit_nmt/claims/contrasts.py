@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lit_nmt.claims.verdicts import Settings, Tables, table
+from lit_nmt.data.corpora import POOLED
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL, Cell, cells
 from lit_nmt.intervals import Interval, nested_interval, seeds_note
 from lit_nmt.metrics import SEED, corpus_chrf
-from lit_nmt.studies import POOLED
 
 if TYPE_CHECKING:
     from lit_nmt.studies import Study

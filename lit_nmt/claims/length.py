@@ -21,11 +21,11 @@ from lit_nmt.claims.contrasts import (
     spoken,
 )
 from lit_nmt.claims.verdicts import SCORED, Decision, Finding, Settings, Tables, decide, judged, undecided
+from lit_nmt.data.corpora import POOLED
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL, Cell
 from lit_nmt.intervals import Interval
 from lit_nmt.metrics import Case
-from lit_nmt.studies import POOLED
 
 if TYPE_CHECKING:
     from lit_nmt.studies import Study

@@ -19,6 +19,10 @@ from lit_nmt.errors import UserError
 from lit_nmt.files import digest
 
 CORPORA = Path("experiments/corpora")
+DATA = Path("data")
+
+POOLED = "pooled"
+"""The name of the test set that joins all test sets of a corpus."""
 
 EXAMPLES = "examples"
 """The split of sentences that may be passed on: translated and shown in every report, and never scored."""

@@ -11,9 +11,10 @@ import requests
 from filelock import FileLock
 from tqdm import tqdm
 
+from lit_nmt.data.corpora import DATA
 from lit_nmt.errors import UserError
 
-DOWNLOADS = Path("data/downloads")
+DOWNLOADS = DATA / "downloads"
 
 _TRIES = 3
 _TIMEOUT_SECONDS = 30

@@ -18,9 +18,9 @@ import numpy as np
 from tqdm import tqdm
 
 from lit_nmt.data import sources
-from lit_nmt.data.corpora import CorpusConfig
+from lit_nmt.data.corpora import DATA, CorpusConfig
 from lit_nmt.data.joining import ParallelJoined
-from lit_nmt.data.prepared import MANIFEST, PREPARED, PreparedCorpus
+from lit_nmt.data.prepared import MANIFEST, PreparedCorpus
 from lit_nmt.data.selection import REASONS, Scan, Selection, failing_filter, scan, select, smallest
 from lit_nmt.data.subwords import Subwords, train_subwords
 from lit_nmt.data.text import ParallelFiles, ParallelText
@@ -48,7 +48,7 @@ def prepare(
     Raises:
         UserError: Text is missing or malformed, nothing is left of a split, or the vocabulary does not fit.
     """
-    folder = Path(folder or PREPARED / config.name)
+    folder = Path(folder or DATA / config.name)
     folder.parent.mkdir(parents=True, exist_ok=True)
     if not force and _is_current(config, folder):
         return PreparedCorpus.open(folder)

@@ -14,7 +14,6 @@ from lit_nmt.data.corpora import test_sets_among
 from lit_nmt.data.subwords import Subwords
 from lit_nmt.errors import UserError
 
-PREPARED = Path("data")
 MANIFEST = "manifest.json"
 
 

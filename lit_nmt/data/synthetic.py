@@ -149,38 +149,3 @@ def _stream(seed: int, split: str, ranges: Sequence[tuple[int, ...]]) -> Iterato
                 break
         seen.add(digest)
         yield in_tavari(sentence), target
-
-
-def gloss(source: str) -> str:
-    """A Tavari sentence word by word in English; names stay as they are."""
-    words = source.removesuffix(".").split()
-    return " ".join(lexicon.GLOSSES.get(word) or lexicon.GLOSSES.get(word.lower(), word) for word in words)
-
-
-_MARKERS = {
-    "verb last": {lexicon.RELATIVE, lexicon.THAT, *lexicon.SUBORDINATORS},
-    "relative clause": {lexicon.RELATIVE},
-    "particle verb": set(lexicon.PARTICLES),
-    "pronoun": {lexicon.PRONOUN},
-    "tense": {word for word, (_, _, tense) in lexicon.TIMES.items() if tense != lexicon.PRESENT},
-    "coordination": {lexicon.AND, *lexicon.COORDINATORS},
-    "setting": {lexicon.AT},
-}
-_HOMONYMS = {word for noun in lexicon.NOUNS if noun.senses[0] != noun.senses[1] for word in noun.numbers}
-
-
-def phenomena(source: str) -> frozenset[str]:
-    """Which of the phenomena that need a memory a Tavari sentence contains, for scores by phenomenon.
-
-    Returns:
-        A subset of "verb last", "relative clause", "particle verb", "pronoun", "tense", "coordination",
-        "setting", "homonym in a setting" and "name".
-    """
-    words = source.removesuffix(".").split()
-    words[0] = words[0] if words[0].lower() not in lexicon.GLOSSES else words[0].lower()
-    found = {phenomenon for phenomenon, markers in _MARKERS.items() if not markers.isdisjoint(words)}
-    if "setting" in found and not _HOMONYMS.isdisjoint(words):
-        found.add("homonym in a setting")
-    if any(word not in lexicon.GLOSSES for word in words):
-        found.add("name")
-    return frozenset(found)

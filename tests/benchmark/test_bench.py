@@ -23,7 +23,7 @@ from lit_nmt.benchmark.flops import example_batch
 from lit_nmt.benchmark.machine import FreshProcesses, cores_busy_with_others, machine_to_itself
 from lit_nmt.benchmark.overhead import PairedWindows, outside_share
 from lit_nmt.benchmark.settings import Settings
-from lit_nmt.benchmark.timing import Spread, alternate, fastest_product, time_window
+from lit_nmt.benchmark.timing import alternate, fastest_product, time_window
 from lit_nmt.benchmark.workloads import (
     Decoding,
     Rig,
@@ -113,10 +113,6 @@ def test_a_window_takes_as_long_as_its_calls(monkeypatch: pytest.MonkeyPatch) ->
         clock[0] += seconds
 
     assert time_window([partial(take, 0.5), partial(take, 2.0)], CPU) == 2.5
-
-
-def test_a_spread_is_median_fastest_and_slowest() -> None:
-    assert Spread.of([5.0, 1.0, 2.0]) == Spread(median=2.0, low=1.0, high=5.0, windows=3)
 
 
 def test_the_fastest_product_comes_first_and_hopeless_precisions_end_early(
