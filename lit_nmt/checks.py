@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from lit_nmt.code import arguments
-from lit_nmt.configuration import build, describe, suggestion
+from lit_nmt.configuration import describe, suggestion
 from lit_nmt.errors import UserError
 
 if TYPE_CHECKING:
@@ -114,14 +114,9 @@ def check_study(study: Study) -> None:
         replace(study.bench, corpus=corpus).check(f"{path}: bench.")
     _check_probe(study)
     if study.claims:
-        from lit_nmt.claims import CLAIMS  # pandas takes its time, and only studies with claims need it
-    for claim, settings in study.claims.items():
-        if claim not in CLAIMS:
-            raise UserError(f"{path}: claims: unknown claim {claim}{suggestion(claim, CLAIMS)}")
-        for key, kind in (("criterion", str), ("smallest_effect", float)):
-            if key not in settings:
-                raise UserError(f'{path}: claims.{claim}: the key "{key}" is missing; decide it before training')
-            build(kind, settings[key], f"{path}: claims.{claim}: {key}")
+        from lit_nmt.claims import check_claims  # pandas takes its time, and only studies with claims need it
+
+        check_claims(study)
 
 
 def check_fragment(fragment: Mapping[str, Any], place: str, known: Sequence[str] = FRAGMENT) -> None:

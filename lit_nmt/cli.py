@@ -222,7 +222,7 @@ def prepare(name: str, force: bool = False) -> None:
     from lit_nmt.data import prepare as stage
     from lit_nmt.data.corpora import load_corpus_config
 
-    corpus = stage.prepare(load_corpus_config(name), progress=sys.stderr.isatty(), force=force)
+    corpus = stage.prepare(load_corpus_config(name), force=force)
     counts = ", ".join(f"{split} {entry['pairs']:,}" for split, entry in corpus.manifest["splits"].items())
     print(f"{corpus.folder}: {corpus.vocabulary_size:,} subwords; pairs: {counts}")
 

@@ -18,15 +18,17 @@ _OF_A_RESULT = ("lit_nmt", "experiments", "pyproject.toml", "constraints.txt")
 
 def commit() -> str:
     """The commit of the code that runs, with "+" where files were changed or added since; empty outside a checkout."""
+    name = git(_ROOT, "describe", "--always", "--abbrev=12", "--exclude=*")
+    return f"{name}+" if name and git(_ROOT, "status", "--porcelain", "--", *_OF_A_RESULT) else name
+
+
+def git(folder: Path, *words: str) -> str:
+    """What git prints in a folder; nothing where it fails."""
     try:
-        name = _git("describe", "--always", "--abbrev=12", "--exclude=*")
-        return f"{name}+" if _git("status", "--porcelain", "--", *_OF_A_RESULT) else name
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return ""
-
-
-def _git(*words: str) -> str:
-    return subprocess.run(["git", *words], cwd=_ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    return done.stdout.strip()
 
 
 def class_file(class_path: str) -> Path | None:

@@ -153,8 +153,7 @@ def translate_ids(
     *,
     max_tokens: int = 2048,
     device: torch.device | str = "cpu",
-    progress: bool = False,
-    description: str = "translate",
+    description: str = "",
     rank: int = 0,
     world_size: int = 1,
 ) -> list[list[Hypothesis]]:
@@ -166,8 +165,7 @@ def translate_ids(
         settings: greedy by default.
         max_tokens: padded source tokens of a batch, at most (a longer sentence makes a batch of its own).
         device: where the model is.
-        progress: show a bar.
-        description: its title.
+        description: the title of a progress bar; none without.
         rank: of this process, which translates its share of the batches.
         world_size: processes among which batches are dealt out whole, so that each is the same on any number.
 
@@ -177,7 +175,7 @@ def translate_ids(
     found: list[list[Hypothesis]] = [[] for _ in sources]
     batches = list(islice(padded_batches(sources, max_tokens), rank, None, world_size))
     total = sum(len(rows) for rows, _, _ in batches)
-    with tqdm(total=total, desc=description, unit=" sentences", disable=None if progress else True) as bar:
+    with tqdm(total=total, desc=description, unit=" sentences", disable=None if description else True) as bar:
         for rows, source, lengths in batches:
             hypotheses = search(model, source.to(device), lengths.to(device), settings)
             for row, best in zip(rows, hypotheses, strict=True):

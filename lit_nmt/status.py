@@ -15,7 +15,6 @@ from typing import Any, Literal
 from lit_nmt.code import class_digest, class_file, commit
 from lit_nmt.data.corpora import DATA
 from lit_nmt.devices import gpus
-from lit_nmt.errors import UserError
 from lit_nmt.studies import RUNS, PlannedRun, Study, load_study
 
 State = Literal["waiting", "training", "interrupted", "finished", "failed"]
@@ -52,20 +51,17 @@ class RunStatus:
     reason: str = ""
 
 
-def status(study: str, run: Path | None = None, watch: bool = False) -> None:
+def status(study: str, watch: bool = False) -> None:
     """Tells how far a study is: a line per run, then what is left and about how long it takes.
 
     Args:
         study: a study's name, or a path to its YAML.
-        run: only the line of the run in this folder.
         watch: tell it again every few seconds until every run has ended.
 
     Raises:
-        UserError: no such study, or `watch` of a single run.
+        UserError: no such study.
     """
     parts = load_study(study).parts
-    if watch and run is not None:
-        raise UserError("--watch: follows a whole study; leave out --run")
     if watch:
         while True:
             print(f"{_CLEAR if sys.stdout.isatty() else ''}{chr(10).join(map(summary, parts))}", flush=True)
@@ -74,12 +70,6 @@ def status(study: str, run: Path | None = None, watch: bool = False) -> None:
                 return
             time.sleep(_WATCH_SECONDS)
     for part in parts:
-        runs = part.runs
-        if run is not None:
-            for planned in runs:
-                if planned.folder == run:
-                    print(describe(planned, read_status(planned)))
-            continue
         print(summary(part))
 
 

@@ -170,8 +170,7 @@ class Translator:
             search,
             max_tokens=self.max_tokens,
             device=self.device,
-            progress=bool(description) and not rank,
-            description=description,
+            description="" if rank else description,
             rank=rank,
             world_size=world_size,
         )

@@ -189,7 +189,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
             probe("quiet")
         planned = load_study("quiet")
         write_plan(planned)
-        prepare(planned.corpus_config("recall"), progress=False)
+        prepare(planned.corpus_config("recall"))
         for run in planned.runs:
             fit.main(["--config", str(run.config_file), "--trainer.enable_progress_bar", "false"])
         probe("quiet")

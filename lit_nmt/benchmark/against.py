@@ -19,6 +19,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from lit_nmt.code import git
 from lit_nmt.data.corpora import DATA
 from lit_nmt.errors import UserError
 from lit_nmt.files import write_rows
@@ -46,7 +47,7 @@ def compare(revision: str, targets: Sequence[str], options: Mapping[str, Any], r
         UserError: there is no such revision, or one side cannot be measured.
     """
     code = Path(__file__).resolve().parents[2]
-    commit = _git(code, "rev-parse", "--verify", "--quiet", "--short=12", f"{revision}^{{commit}}")
+    commit = git(code, "rev-parse", "--verify", "--quiet", "--short=12", f"{revision}^{{commit}}")
     if not commit:
         raise UserError(f"--against: no revision {revision!r} in {code}; expected a commit, branch or tag of its git")
     words = [str(Path(target).resolve()) if Path(target).is_file() else target for target in targets]
@@ -98,14 +99,14 @@ def _rows(measured: Sequence[tuple[Speeds, Speeds]]) -> Iterator[dict[str, Any]]
 @contextmanager
 def _worktree(code: Path, commit: str, folder: Path) -> Iterator[Path]:
     """A checkout of another revision, gone afterwards."""
-    _git(code, "worktree", "prune")  # of one that was killed
-    _git(code, "worktree", "add", "--detach", str(folder), commit)
+    git(code, "worktree", "prune")  # of one that was killed
+    git(code, "worktree", "add", "--detach", str(folder), commit)
     if not folder.is_dir():
         raise UserError(f"--against: {commit} could not be checked out from {code}; is its .git writable?")
     try:
         yield folder
     finally:
-        _git(code, "worktree", "remove", "--force", str(folder))
+        git(code, "worktree", "remove", "--force", str(folder))
 
 
 def _side(folder: Path, code: Path, settings: Path) -> tuple[Path, Path]:
@@ -134,12 +135,3 @@ def _measure(folder: Path, code: Path, words: Sequence[str]) -> Speeds:
             for row in csv.DictReader(file):
                 speeds[tuple(row[name] for name in WHAT)] = float(row["tokens_per_second"])
     return speeds
-
-
-def _git(code: Path, *words: str) -> str:
-    """What git prints in a checkout; nothing where it fails."""
-    try:
-        done = subprocess.run(["git", "-C", str(code), *words], capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

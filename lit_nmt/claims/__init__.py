@@ -13,7 +13,6 @@ inconclusive otherwise or when a stated condition fails, with the reason.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from itertools import takewhile
@@ -32,7 +31,8 @@ from lit_nmt.claims.memory import recurrent_nets_forget
 from lit_nmt.claims.networks import plain_networks_cannot_map_sequences
 from lit_nmt.claims.speed import constant_time, recurrence_is_slower_to_train
 from lit_nmt.claims.verdicts import Claim, Decision, Tables
-from lit_nmt.configuration import suggestion
+from lit_nmt.code import git
+from lit_nmt.configuration import build, suggestion
 from lit_nmt.errors import UserError
 
 if TYPE_CHECKING:
@@ -77,6 +77,21 @@ class Verdict:
     reason: str
 
 
+def check_claims(study: Study) -> None:
+    """Refuses claims of a study that cannot be judged, in one line.
+
+    Raises:
+        UserError: a claim that is not known, or lacks its criterion or smallest effect.
+    """
+    for name, settings in study.claims.items():
+        if name not in CLAIMS:
+            raise UserError(f"{study.path}: claims: unknown claim {name}{suggestion(name, CLAIMS)}")
+        for key, kind in (("criterion", str), ("smallest_effect", float)):
+            if key not in settings:
+                raise UserError(f'{study.path}: claims.{name}: the key "{key}" is missing; decide it before training')
+            build(kind, settings[key], f"{study.path}: claims.{name}: {key}")
+
+
 def judge(study: Study, tables: Tables, commits: Mapping[str, str]) -> pd.DataFrame:
     """`claims.csv`: the verdicts on the claims that a study names.
 
@@ -91,16 +106,11 @@ def judge(study: Study, tables: Tables, commits: Mapping[str, str]) -> pd.DataFr
         The columns of `Verdict`, in the order of the study's claims; a study without claims gives no row.
 
     Raises:
-        UserError: a claim that is not known, or lacks its criterion or smallest effect.
+        UserError: a claim that cannot be judged.
     """
+    check_claims(study)
     rows = []
     for name, settings in study.claims.items():
-        place = f"{study.path}: claims: {name}"
-        if name not in CLAIMS:
-            raise UserError(f"{study.path}: claims: unknown claim {name}{suggestion(name, CLAIMS)}")
-        for key, kind in (("criterion", str), ("smallest_effect", (int, float))):
-            if not isinstance(settings.get(key), kind):
-                raise UserError(f"{place}: {key}: found {settings.get(key)!r}; write it down before judging")
         for finding in CLAIMS[name](study, tables, settings):
             rows.append(
                 Verdict(
@@ -128,15 +138,6 @@ def criterion_commits(study: Study) -> dict[str, str]:
     was edited since. Empty outside git and for a file that was never committed.
     """
 
-    def git(*arguments: str) -> str:
-        try:
-            done = subprocess.run(
-                ["git", *arguments], cwd=study.path.parent, capture_output=True, text=True, check=True
-            )
-        except (OSError, subprocess.CalledProcessError):
-            return ""
-        return done.stdout
-
     def design(text: str, claim: str) -> dict[str, Any]:
         words = _WORDS if claim in _OF_SPEED else (*_WORDS, "bench")
         try:
@@ -145,9 +146,10 @@ def criterion_commits(study: Study) -> dict[str, str]:
         except (yaml.YAMLError, AttributeError, KeyError, TypeError):  # an earlier commit may hold anything
             return {}
 
-    commits = git("log", "--format=%H", "--", study.path.name).split()
+    folder, name = study.path.parent, study.path.name
+    commits = git(folder, "log", "--format=%H", "--", name).split()
     now = study.path.read_text(encoding="utf-8")
-    earlier = {commit: git("show", f"{commit}:./{study.path.name}") for commit in commits}
+    earlier = {commit: git(folder, "show", f"{commit}:./{name}") for commit in commits}
 
     def since(claim: str) -> str:
         own = design(now, claim)

@@ -20,7 +20,7 @@ from lit_nmt.errors import UserError
 from lit_nmt.files import replacing
 
 
-def fetch_mtdata(identifier: str, source: str, target: str, instead: str, progress: bool = True) -> tuple[Path, Path]:
+def fetch_mtdata(identifier: str, source: str, target: str, instead: str) -> tuple[Path, Path]:
     """Two files of aligned lines, (source, target), of a data set of mtdata; fetched once.
 
     Args:
@@ -28,7 +28,6 @@ def fetch_mtdata(identifier: str, source: str, target: str, instead: str, progre
         source: Source language, e.g. `en`.
         target: Target language.
         instead: What the user can do where it cannot be had, for the message.
-        progress: Whether to show a progress bar on standard error.
 
     Raises:
         UserError: mtdata is not installed, knows no such data set or none in these languages, or it cannot be
@@ -40,11 +39,11 @@ def fetch_mtdata(identifier: str, source: str, target: str, instead: str, progre
     with FileLock(folder / ".lock"):
         if not all(file.is_file() for file in files):
             with _quiet_logging(), _archives_kept_inside():
-                _export(identifier, source, target, files, instead, progress)
+                _export(identifier, source, target, files, instead)
     return files
 
 
-def _export(identifier: str, source: str, target: str, files: tuple[Path, Path], instead: str, progress: bool) -> None:
+def _export(identifier: str, source: str, target: str, files: tuple[Path, Path], instead: str) -> None:
     try:
         import mtdata
         from mtdata.cache import Cache
@@ -79,7 +78,7 @@ def _export(identifier: str, source: str, target: str, files: tuple[Path, Path],
             open(beside_source, "wb") as source_file,
             open(beside_target, "wb") as target_file,
         ):
-            for segment in tqdm(segments, desc=identifier, unit=" pairs", unit_scale=True, disable=None if progress else True):
+            for segment in tqdm(segments, desc=identifier, unit=" pairs", unit_scale=True, disable=None):
                 if len(segment) < 2:
                     continue
                 first, second = ((text or "").replace("\n", " ") + "\n" for text in segment[:2])

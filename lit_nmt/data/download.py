@@ -23,7 +23,7 @@ _CHUNK_BYTES = 1 << 16
 _BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
-def download(address: str, sha256: str, folder: Path, instead: str, progress: bool = True) -> Path:
+def download(address: str, sha256: str, folder: Path, instead: str) -> Path:
     """The file at `address`, from the cache in `folder` or fetched into it.
 
     A partial file stays when the connection breaks or the process dies; the next call asks for the rest.
@@ -33,7 +33,6 @@ def download(address: str, sha256: str, folder: Path, instead: str, progress: bo
         sha256: The checksum that it must have.
         folder: The cache; calls at once wait for one another.
         instead: What the user can do where the download fails, for the message.
-        progress: Whether to show a progress bar on standard error.
 
     Raises:
         UserError: The file cannot be had, or its checksum is another.
@@ -45,7 +44,7 @@ def download(address: str, sha256: str, folder: Path, instead: str, progress: bo
     logger.setLevel("WARNING")
     try:
         with FileLock(folder / ".lock"):
-            fetcher = _Resuming(folder / f"{name}.part", progress)
+            fetcher = _Resuming(folder / f"{name}.part")
             return Path(pooch.retrieve(address, f"sha256:{sha256}", name, folder, downloader=fetcher))
     except requests.RequestException as error:
         raise UserError(f"{address}: could not be downloaded ({_reason(error)}); {instead}") from None
@@ -72,9 +71,8 @@ def file_name(address: str) -> str:
 class _Resuming:
     """A pooch downloader that keeps what has come so far in a file of its own."""
 
-    def __init__(self, partial: Path, progress: bool):
+    def __init__(self, partial: Path):
         self._partial = partial
-        self._progress = progress
 
     def __call__(self, url: str, output_file: Any, pooch: Any) -> None:
         for tries_left in reversed(range(_TRIES)):
@@ -108,7 +106,7 @@ class _Resuming:
                     total=total,
                     unit="B",
                     unit_scale=True,
-                    disable=None if self._progress else True,
+                    disable=None,
                 ) as bar,
             ):
                 for chunk in response.iter_content(_CHUNK_BYTES):

@@ -32,7 +32,7 @@ _CHUNK_PAIRS = 10_000
 
 
 def prepare(
-    config: CorpusConfig, folder: Path | None = None, progress: bool = True, force: bool = False
+    config: CorpusConfig, folder: Path | None = None, force: bool = False
 ) -> PreparedCorpus:
     """Prepares a corpus, unless it is there already with the same configuration and text.
 
@@ -42,7 +42,6 @@ def prepare(
     Args:
         config: The corpus.
         folder: Where to, default `data/<name>`.
-        progress: Whether to show progress bars on standard error.
         force: Prepare again in any case.
 
     Raises:
@@ -60,7 +59,7 @@ def prepare(
             shutil.rmtree(leftover, ignore_errors=True)
         beside.mkdir()
         try:
-            _write(config, beside, progress)
+            _write(config, beside)
             if folder.exists():
                 folder.rename(before)
             beside.rename(folder)
@@ -109,9 +108,9 @@ def _describe(path: Path) -> dict[str, Any]:
     }
 
 
-def _write(config: CorpusConfig, folder: Path, progress: bool) -> None:
+def _write(config: CorpusConfig, folder: Path) -> None:
     texts = {
-        name: sources.locate(config, name, progress) for name in config.splits if config.splits[name].kind != "holdout"
+        name: sources.locate(config, name) for name in config.splits if config.splits[name].kind != "holdout"
     }
     inputs = {
         name: [_describe(path) for path in text.paths]
@@ -119,15 +118,15 @@ def _write(config: CorpusConfig, folder: Path, progress: bool) -> None:
         if isinstance(text, ParallelFiles)
     }
     scans = {
-        name: scan(_shown(texts[name], f"read {name}", None, progress)) for name in config.prepared if name in texts
+        name: scan(_shown(texts[name], f"read {name}", None)) for name in config.prepared if name in texts
     }
     selections = select(config, scans)
-    subwords = _train(config, texts["train"], scans["train"], selections["train"], folder, progress)
+    subwords = _train(config, texts["train"], scans["train"], selections["train"], folder)
     splits = {}
     for name in config.prepared:
         selection = selections[name]
         rows = _rows(texts[selection.origin], selection.rows)
-        shown = _shown(rows, f"encode {name}", len(selection.rows), progress)
+        shown = _shown(rows, f"encode {name}", len(selection.rows))
         written = _encode(name, shown, subwords, folder)
         empty = written.pop("empty")
         dropped = dict(selection.dropped)
@@ -158,10 +157,10 @@ def _write(config: CorpusConfig, folder: Path, progress: bool) -> None:
 
 
 def _shown(
-    pairs: Iterable[tuple[str, str]], title: str, total: int | None, progress: bool
+    pairs: Iterable[tuple[str, str]], title: str, total: int | None
 ) -> Iterable[tuple[str, str]]:
     shown: Iterable[tuple[str, str]] = tqdm(
-        pairs, desc=title, total=total, unit=" pairs", unit_scale=True, disable=None if progress else True
+        pairs, desc=title, total=total, unit=" pairs", unit_scale=True, disable=None
     )  # None: not where standard error is no terminal
     return shown
 
@@ -174,10 +173,10 @@ def _rows(text: ParallelText, rows: np.ndarray) -> Iterator[tuple[str, str]]:
 
 
 def _train(
-    config: CorpusConfig, text: ParallelText, scanned: Scan, selection: Selection, folder: Path, progress: bool
+    config: CorpusConfig, text: ParallelText, scanned: Scan, selection: Selection, folder: Path
 ) -> Subwords:
     rows = smallest(scanned.pair_digests, selection.rows, config.subwords.sample_pairs)
-    shown = _shown(_rows(text, rows), "learn subwords", len(rows), progress)
+    shown = _shown(_rows(text, rows), "learn subwords", len(rows))
     return train_subwords(chain.from_iterable(shown), config.subwords, folder / "subwords.model")
 
 

@@ -18,7 +18,7 @@ from lit_nmt.files import file_digest
 MIRROR = "LIT_NMT_CORPORA"
 
 
-def locate(config: CorpusConfig, name: str, progress: bool = True) -> ParallelText:
+def locate(config: CorpusConfig, name: str) -> ParallelText:
     """The text of a split, fetched where it is not here yet; of a holdout, the text that it is taken from.
 
     A joined training split has no sentence that another split has, be it joined or not.
@@ -28,9 +28,9 @@ def locate(config: CorpusConfig, name: str, progress: bool = True) -> ParallelTe
     """
     split = config.splits[name]
     if split.kind == "holdout":
-        return locate(config, split.of, progress)
+        return locate(config, split.of)
     if split.kind == "joined":
-        return _join(config, name, progress)
+        return _join(config, name)
     if split.kind in MADE:
         return ParallelList(_make(config, name))
     if split.kind == "inline":
@@ -44,7 +44,7 @@ def locate(config: CorpusConfig, name: str, progress: bool = True) -> ParallelTe
         raise UserError(_missing(config, name))
     instead = f"try again, or put {_wanted(config, name)} into a folder and set {MIRROR} to it"
     if split.kind == "mtdata":
-        arguments = config.source, config.target, instead, progress
+        arguments = config.source, config.target, instead
         return ParallelFiles([catalogues.fetch_mtdata(entry, *arguments) for entry in split.identifiers])
     if split.kind == "sacrebleu":
         couple = catalogues.fetch_sacrebleu(split.test_set, config.source, config.target, instead)
@@ -55,7 +55,6 @@ def locate(config: CorpusConfig, name: str, progress: bool = True) -> ParallelTe
             split.sha256[language],
             DOWNLOADS / config.mirror,
             instead,
-            progress,
         )
         for language in (config.source, config.target)
     )
@@ -81,7 +80,7 @@ def _make(config: CorpusConfig, name: str) -> list[tuple[str, str]]:
     return synthetic.generate(split.seed, name, pairs, lengths)
 
 
-def _join(config: CorpusConfig, name: str, progress: bool) -> ParallelText:
+def _join(config: CorpusConfig, name: str) -> ParallelText:
     split = config.splits[name]
     apart: list[str] = []
     if name == "train":
@@ -89,11 +88,11 @@ def _join(config: CorpusConfig, name: str, progress: bool) -> ParallelText:
         apart = [part for other in others for part in other.parts or []]
         apart += [other for other in config.prepared if config.splits[other].kind not in DERIVED]
     return join(
-        chain.from_iterable(locate(config, part, progress) for part in split.parts or []),
+        chain.from_iterable(locate(config, part) for part in split.parts or []),
         most=split.most or 1,
         pairs=split.pairs,
         only=split.only,
-        held_out=[scan(locate(config, other, progress)).source_digests for other in dict.fromkeys(apart)],
+        held_out=[scan(locate(config, other)).source_digests for other in dict.fromkeys(apart)],
         where=f"corpus {config.name}.splits.{name}",
         equally_many=split.equally_many,
     )

@@ -73,7 +73,7 @@ def test_the_ratio_is_that_within_a_round(monkeypatch: pytest.MonkeyPatch, model
             Path(words[3]).mkdir()
         return "0123456789ab"
 
-    monkeypatch.setattr(against, "_git", git)
+    monkeypatch.setattr(against, "git", git)
     against.compare("before", [str(model)], {"lengths": [4]}, rounds=4)
     assert calls == [True, False, False, True] * 2
     (row,) = csv.DictReader(Path("runs/bench/against-0123456789ab.csv").read_text(encoding="utf-8").splitlines())

@@ -138,7 +138,7 @@ def config(folder: Path, **changes: SplitConfig) -> CorpusConfig:
 
 
 def test_a_joined_corpus_is_prepared_without_its_parts(tmp_path: Path) -> None:
-    corpus = prepare(config(tmp_path), tmp_path / "toy", progress=False)
+    corpus = prepare(config(tmp_path), tmp_path / "toy")
     splits = corpus.manifest["splits"]
     assert list(splits) == ["train", "validation", "two", "three", "examples"]
     assert corpus.test_sets == config(tmp_path).test_sets == ["two", "three"]
@@ -157,14 +157,14 @@ def test_a_joined_corpus_is_prepared_without_its_parts(tmp_path: Path) -> None:
 
 
 def test_a_part_that_changed_is_noticed(tmp_path: Path) -> None:
-    first = prepare(config(tmp_path), tmp_path / "toy", progress=False).manifest
-    again = prepare(config(tmp_path), tmp_path / "toy", progress=False).manifest
+    first = prepare(config(tmp_path), tmp_path / "toy").manifest
+    again = prepare(config(tmp_path), tmp_path / "toy").manifest
     assert again == first
     made = config(tmp_path)
     with open(tmp_path / "tried.xx", "a", encoding="utf-8") as x, open(tmp_path / "tried.yy", "a") as y:
         x.write("lynx 999 waits .\n")
         y.write("waits 999 lynxo .\n")
-    changed = prepare(made, tmp_path / "toy", progress=False).manifest
+    changed = prepare(made, tmp_path / "toy").manifest
     assert changed["splits"]["two"]["joined"]["sentences"] == 31
 
 

@@ -70,7 +70,7 @@ def content(corpus):
 
 
 def test_arrays_are_the_encoded_lines_in_order(text, tmp_path):
-    corpus = prepare(config_for(text), tmp_path / "toy", progress=False)
+    corpus = prepare(config_for(text), tmp_path / "toy")
     assert corpus.test_sets == ["test"]
     assert corpus.vocabulary_size == corpus.subwords.vocabulary_size == 300
     for name, pairs in [("train", TRAIN), ("validation", VALIDATION), ("test", TEST)]:
@@ -94,7 +94,7 @@ def test_arrays_are_the_encoded_lines_in_order(text, tmp_path):
 def test_sentences_in_the_configuration_are_shown_and_not_scored(text, tmp_path):
     sentences = [{"xx": "a fox waits", "yy": "waiten foxo", "zz": "foks"}, {"xx": "a badger", "yy": "badgero"}]
     splits = {"examples": SplitConfig("inline", sentences=sentences)}
-    corpus = prepare(config_for(text, splits), tmp_path / "toy", progress=False)
+    corpus = prepare(config_for(text, splits), tmp_path / "toy")
     assert corpus.test_sets == ["test"]
     assert corpus.text("examples") == (["a fox waits", "a badger"], ["waiten foxo", "badgero"])
     other = [{**sentence, "zz": "another language"} for sentence in sentences]
@@ -103,9 +103,9 @@ def test_sentences_in_the_configuration_are_shown_and_not_scored(text, tmp_path)
 
 
 def test_chunks_leave_no_trace(text, tmp_path, monkeypatch):
-    whole = prepare(config_for(text), tmp_path / "whole", progress=False)
+    whole = prepare(config_for(text), tmp_path / "whole")
     monkeypatch.setattr(module, "_CHUNK_PAIRS", 7)
-    assert content(prepare(config_for(text), tmp_path / "chunks", progress=False)) == content(whole)
+    assert content(prepare(config_for(text), tmp_path / "chunks")) == content(whole)
 
 
 def test_only_a_line_feed_ends_a_line(text, tmp_path):
@@ -113,7 +113,7 @@ def test_only_a_line_feed_ends_a_line(text, tmp_path):
     odd = [(f"one{mark}two", f"eno{mark}owt{mark}") for mark in marks] + [("last", "tsal")]
     write_split(text, "test", odd)
     write_split(text, "train", TRAIN + odd)
-    corpus = prepare(config_for(text, filters=FiltersConfig(max_words=None)), tmp_path / "toy", progress=False)
+    corpus = prepare(config_for(text, filters=FiltersConfig(max_words=None)), tmp_path / "toy")
     assert list(zip(*corpus.text("test"), strict=True)) == [
         # A carriage return at the very end belongs to the line end.
         (source, target.removesuffix("\r"))
@@ -124,43 +124,43 @@ def test_only_a_line_feed_ends_a_line(text, tmp_path):
 
 
 def test_gzip_line_ends_and_byte_order_marks_change_nothing(text, tmp_path):
-    plain = prepare(config_for(text), tmp_path / "plain", progress=False)
+    plain = prepare(config_for(text), tmp_path / "plain")
     for path in sorted(text.iterdir()):
         path.with_name(f"{path.name}.gz").write_bytes(
             gzip.compress(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
         )
         path.unlink()
-    assert content(prepare(config_for(text), tmp_path / "odd", progress=False)) == content(plain)
+    assert content(prepare(config_for(text), tmp_path / "odd")) == content(plain)
 
 
 def test_a_last_line_without_its_end_counts(text, tmp_path):
     for path in text.iterdir():
         path.write_bytes(path.read_bytes().removesuffix(b"\n"))
-    assert len(prepare(config_for(text), tmp_path / "toy", progress=False).split("test")) == len(TEST)
+    assert len(prepare(config_for(text), tmp_path / "toy").split("test")) == len(TEST)
 
 
 def test_prepared_twice_is_prepared_alike_and_the_second_call_does_nothing(text, tmp_path):
-    first = prepare(config_for(text), tmp_path / "a", progress=False)
-    assert content(prepare(config_for(text), tmp_path / "b", progress=False)) == content(first)
+    first = prepare(config_for(text), tmp_path / "a")
+    assert content(prepare(config_for(text), tmp_path / "b")) == content(first)
     before = (tmp_path / "a" / "manifest.json").stat()
     (text / "train.xx").touch()  # the same bytes
-    prepare(config_for(text), tmp_path / "a", progress=False)
+    prepare(config_for(text), tmp_path / "a")
     assert (tmp_path / "a" / "manifest.json").stat().st_ino == before.st_ino
-    prepare(config_for(text), tmp_path / "a", progress=False, force=True)
+    prepare(config_for(text), tmp_path / "a", force=True)
     assert (tmp_path / "a" / "manifest.json").stat().st_ino != before.st_ino
 
 
 def test_other_text_or_configuration_is_prepared_anew(text, tmp_path):
-    prepare(config_for(text), tmp_path / "toy", progress=False)
+    prepare(config_for(text), tmp_path / "toy")
     other = config_for(text, filters=FiltersConfig(max_words=8))
-    shorter = prepare(other, tmp_path / "toy", progress=False)
+    shorter = prepare(other, tmp_path / "toy")
     assert shorter.manifest["splits"]["train"]["dropped"] == {"too_long": len(TRAIN) // 3}
     assert len(shorter.split("train")) == len(TRAIN) * 2 // 3
     write_split(text, "dev", VALIDATION[::-1])  # as many bytes as before
-    assert prepare(other, tmp_path / "toy", progress=False).text("validation")[0][0] == VALIDATION[1][0]
+    assert prepare(other, tmp_path / "toy").text("validation")[0][0] == VALIDATION[1][0]
     for path in text.iterdir():
         path.unlink()
-    prepare(other, tmp_path / "toy", progress=False)  # what is prepared needs its text no longer
+    prepare(other, tmp_path / "toy")  # what is prepared needs its text no longer
 
 
 def break_counts(folder):
@@ -193,11 +193,11 @@ MISTAKES = {
 @pytest.mark.parametrize(("spoil", "changes", "words"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_one_line_and_leaves_what_was_there(text, tmp_path, spoil, changes, words):
     folder = tmp_path / "data" / "toy"
-    earlier = content(prepare(config_for(text), folder, progress=False))
+    earlier = content(prepare(config_for(text), folder))
     spoil(text)
     for target in (tmp_path / "data" / "new", folder):
         with pytest.raises(UserError) as caught:
-            prepare(config_for(text, **changes), target, progress=False, force=True)
+            prepare(config_for(text, **changes), target, force=True)
         assert "\n" not in str(caught.value)
         assert [word for word in words if word not in str(caught.value)] == []
     visible = [path.name for path in (tmp_path / "data").iterdir() if path.suffix != ".lock"]
@@ -212,7 +212,7 @@ def test_a_killed_call_leaves_nothing_that_passes_for_whole(text, tmp_path):
         from lit_nmt.data import prepare as module
         from lit_nmt.data.corpora import CorpusConfig, build
         module.write_json = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # just before the manifest
-        module.prepare(build(CorpusConfig, {config_for(text).as_dict()!r}, ""), Path("toy"), progress=False)
+        module.prepare(build(CorpusConfig, {config_for(text).as_dict()!r}, ""), Path("toy"))
     """
     killed = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
@@ -224,16 +224,16 @@ def test_a_killed_call_leaves_nothing_that_passes_for_whole(text, tmp_path):
     with pytest.raises(UserError, match="lit-nmt prepare toy"):
         PreparedCorpus.open(tmp_path / "toy")
     assert len(list(tmp_path.glob(".toy*"))) > 1
-    assert len(prepare(config_for(text), tmp_path / "toy", progress=False).split("train")) == len(TRAIN)
+    assert len(prepare(config_for(text), tmp_path / "toy").split("train")) == len(TRAIN)
     assert [path.suffix for path in tmp_path.glob(".toy*")] == [".lock"]
 
 
 def test_a_damaged_manifest_is_told_to_readers_and_replaced_by_prepare(text, tmp_path):
-    prepare(config_for(text), tmp_path / "toy", progress=False)
+    prepare(config_for(text), tmp_path / "toy")
     (tmp_path / "toy" / "manifest.json").write_text('{"name": "toy"')
     with pytest.raises(UserError, match=r"manifest\.json: damaged"):
         PreparedCorpus.open(tmp_path / "toy")
-    prepare(config_for(text), tmp_path / "toy", progress=False)
+    prepare(config_for(text), tmp_path / "toy")
     assert json.loads((tmp_path / "toy" / "manifest.json").read_text())["name"] == "toy"
 
 
@@ -242,7 +242,7 @@ def test_held_out_splits_are_kept_whole_and_counted(text, tmp_path):
     short = [(f"{a} {b}", f"{b} {a}") for a in ["by", "the", "river", "fox", "otter"] for b in "abcdefgh"]
     write_split(text, "train", short)
     small = SubwordsConfig(vocabulary_size=280, algorithm="bpe")
-    corpus = prepare(config_for(text, filters=filters, subwords=small), tmp_path / "toy", progress=False)
+    corpus = prepare(config_for(text, filters=filters, subwords=small), tmp_path / "toy")
     test = corpus.manifest["splits"]["test"]
     assert (test["pairs"], test["dropped"]) == (len(TEST), {})
     assert test["outside_filters"] == {"empty": 1, "too_long": 1, "identical": 1}
@@ -304,7 +304,7 @@ def test_a_smaller_subset_lies_within_a_larger_one_wherever_the_lines_stand(text
     assert subset(TRAIN, 10) < subset(TRAIN, 30) < subset(TRAIN, 90)
     assert subset(TRAIN, 30) == subset(shuffled, 30)
     limited = config_for(text, {"train": SplitConfig("files", file=f"{text}/train", limit=60)})
-    corpus = prepare(limited, tmp_path / "toy", progress=False)
+    corpus = prepare(limited, tmp_path / "toy")
     assert len(corpus.split("train")) == 60
     assert corpus.manifest["splits"]["train"]["dropped"] == {"limit": len(TRAIN) - 60}
     decoded = [
@@ -325,7 +325,7 @@ def test_held_out_pairs_are_the_same_everywhere_and_never_in_train(text, tmp_pat
     taken, references = [], []
     for seed in range(2):
         write_split(text, "train", random.Random(seed).sample(pairs, len(pairs)))
-        corpus = prepare(config_for(text, splits), tmp_path / f"toy{seed}", progress=False)
+        corpus = prepare(config_for(text, splits), tmp_path / f"toy{seed}")
         sources = {name: corpus.text(name)[0] for name in ("validation", "test")}
         taken.append({name: set(lines) for name, lines in sources.items()})
         references.append({name: sorted(corpus.text(name)[1]) for name in sources})

@@ -47,7 +47,7 @@ def test_a_range_that_cannot_be_met_is_refused():
 
 def test_a_word_is_a_piece_and_no_tested_sentence_is_trained_on(tmp_path):
     splits = {"train": {"pairs": 3000, "bins": [[3, 30]]}, "test": {"pairs": 300, "bins": [[3, 30]]}}
-    corpus = prepare(load_corpus_config("recall", {"splits": splits}), tmp_path / "recall", progress=False)
+    corpus = prepare(load_corpus_config("recall", {"splits": splits}), tmp_path / "recall")
     for name in ("train", "test"):
         split = corpus.split(name)
         assert (split.source.lengths == split.source_words).all()

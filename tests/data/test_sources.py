@@ -122,10 +122,10 @@ def one_line(call, *words):
 
 def test_a_download_comes_once(server):
     config = downloaded(server)
-    assert list(sources.locate(config, "train", progress=False)) == PAIRS
+    assert list(sources.locate(config, "train")) == PAIRS
     assert len(server.requests) == 2
-    assert list(sources.locate(config, "train", progress=False)) == PAIRS
-    assert list(sources.locate(config, "validation", progress=False)) == PAIRS  # what it is held out of
+    assert list(sources.locate(config, "train")) == PAIRS
+    assert list(sources.locate(config, "validation")) == PAIRS  # what it is held out of
     assert len(server.requests) == 2
     assert not list(DOWNLOADS.rglob("*.part"))
 
@@ -134,7 +134,7 @@ def test_a_broken_download_goes_on_where_it_broke_off(server):
     server.breaks = 2
     content = FILES["/toy/plain.en"]
     address = f"{server.address}/toy/plain.en"
-    path = download(address, sha256(content), Path("cache"), "", progress=False)
+    path = download(address, sha256(content), Path("cache"), "")
     assert path.read_bytes() == content
     assert [asked for _, asked in server.requests] == [None, "bytes=500-", "bytes=1000-"]
 
@@ -144,13 +144,13 @@ def test_what_an_earlier_call_left_is_gone_on_with_and_checked(server):
     address = f"{server.address}/toy/plain.en"
     server.breaks = 3
     one_line(
-        lambda: download(address, sha256(content), Path("cache"), "fetch it by hand", progress=False),
+        lambda: download(address, sha256(content), Path("cache"), "fetch it by hand"),
         address,
         "broke off",
         "fetch it by hand",
     )
     server.requests.clear()
-    path = download(address, sha256(content), Path("cache"), "", progress=False)
+    path = download(address, sha256(content), Path("cache"), "")
     assert path.read_bytes() == content
     assert server.requests == [("/toy/plain.en", "bytes=1500-")]
 
@@ -164,15 +164,15 @@ def test_a_useless_rest_is_thrown_away(server, left):
     rest.write_bytes(content if left is None else left)
     if left == b"something else":
         # The server's rest does not fit: the checksum tells, and the next call begins anew.
-        one_line(lambda: download(address, sha256(content), Path("cache"), "", progress=False), sha256(content))
-    assert download(address, sha256(content), Path("cache"), "", progress=False).read_bytes() == content
+        one_line(lambda: download(address, sha256(content), Path("cache"), ""), sha256(content))
+    assert download(address, sha256(content), Path("cache"), "").read_bytes() == content
 
 
 def test_a_server_without_ranges_sends_all_again(server):
     server.honours_ranges = False
     server.breaks = 1
     content = FILES["/toy/plain.en"]
-    path = download(f"{server.address}/toy/plain.en", sha256(content), Path("cache"), "", progress=False)
+    path = download(f"{server.address}/toy/plain.en", sha256(content), Path("cache"), "")
     assert path.read_bytes() == content
 
 
@@ -180,7 +180,7 @@ def test_another_checksum_is_refused_and_nothing_kept(server):
     wrong = {"en": sha256(b"another"), "fr": sha256(b"file")}
     config = downloaded(server, checksums=wrong)
     one_line(
-        lambda: sources.locate(config, "train", progress=False),
+        lambda: sources.locate(config, "train"),
         "/toy/train.en.gz",
         sha256(FILES["/toy/train.en.gz"]),
         wrong["en"],
@@ -191,7 +191,7 @@ def test_another_checksum_is_refused_and_nothing_kept(server):
 def test_a_file_that_is_not_there_is_told_with_what_to_do(server):
     del server.files["/toy/train.fr.gz"]
     one_line(
-        lambda: sources.locate(downloaded(server), "train", progress=False),
+        lambda: sources.locate(downloaded(server), "train"),
         "/toy/train.fr.gz",
         "404",
         "toy/train.en.gz and toy/train.fr.gz",
@@ -202,7 +202,7 @@ def test_a_file_that_is_not_there_is_told_with_what_to_do(server):
 def test_no_server_is_told(server):
     config = downloaded(server)
     config.splits["train"].address = "http://127.0.0.1:9/toy/train.{language}.gz"
-    one_line(lambda: sources.locate(config, "train", progress=False), "could not be downloaded", "connection")
+    one_line(lambda: sources.locate(config, "train"), "could not be downloaded", "connection")
 
 
 def test_the_local_mirror_comes_before_the_network(server, monkeypatch, tmp_path):
@@ -219,13 +219,13 @@ def test_the_local_mirror_comes_before_the_network(server, monkeypatch, tmp_path
         corpus(SplitConfig("sacrebleu", test_set="nobody/toy", file="plain.{language}")),
     ]
     for config in configs:
-        assert list(sources.locate(config, "train", progress=False)) == PAIRS
+        assert list(sources.locate(config, "train")) == PAIRS
     assert server.requests == []
     swapped = corpus(SplitConfig("files"), source="fr", target="en")
     assert next(iter(sources.locate(swapped, "train"))) == PAIRS[0][::-1]
     (mirror / "toy" / "train.fr.gz").write_bytes(gzip.compress(b"another text\n"))
     one_line(
-        lambda: sources.locate(configs[0], "train", progress=False),
+        lambda: sources.locate(configs[0], "train"),
         str(mirror / "toy" / "train.fr.gz"),
         sha256(FILES["/toy/train.fr.gz"]),
     )
@@ -340,7 +340,7 @@ def test_no_archive_writes_outside_its_folder(server, test_set, mtdata, escape, 
     one_line(lambda: catalogues.fetch_sacrebleu("toy/2020", "en", "fr", "look here"), "could not be had", "look here")
     identifier = "Toys-toy-1-fra-eng"
     with contextlib.suppress(UserError):  # mtdata may read members without unpacking anything
-        catalogues.fetch_mtdata(identifier, "en", "fr", "look here", progress=False)
+        catalogues.fetch_mtdata(identifier, "en", "fr", "look here")
     assert list(tmp_path.parent.rglob("outside")) == []
 
 
@@ -380,9 +380,9 @@ def mtdata(server, monkeypatch, tmp_path):
 @needs_safe_archives
 def test_a_data_set_of_mtdata_comes_once_in_the_corpus_s_direction(server, mtdata, caplog):
     split = SplitConfig("mtdata", identifiers=["Toys-toy-1-fra-eng"])
-    assert list(sources.locate(corpus(split), "train", progress=False)) == PAIRS
+    assert list(sources.locate(corpus(split), "train")) == PAIRS
     swapped = corpus(split, source="fr", target="en")
-    assert list(sources.locate(swapped, "train", progress=False)) == [pair[::-1] for pair in PAIRS]
+    assert list(sources.locate(swapped, "train")) == [pair[::-1] for pair in PAIRS]
     assert server.requests == [("/fr-en.tgz", None)]
     assert caplog.records == []
 
@@ -390,7 +390,7 @@ def test_a_data_set_of_mtdata_comes_once_in_the_corpus_s_direction(server, mtdat
 @needs_safe_archives
 def test_a_data_set_that_mtdata_lacks_is_told(server, mtdata):
     def fetch(identifier, source="en"):
-        return lambda: catalogues.fetch_mtdata(identifier, source, "fr", "look here", progress=False)
+        return lambda: catalogues.fetch_mtdata(identifier, source, "fr", "look here")
 
     one_line(fetch("Toys-toy-2-fra-eng"), "Toys-toy-2-fra-eng", "mtdata list")
     one_line(fetch("toys"), "toys", "mtdata list")
