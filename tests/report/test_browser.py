@@ -126,8 +126,8 @@ def test_pages_load_offline_and_every_claim_unfolds_by_keyboard(visit: Open) -> 
 def test_tables_sort_by_keyboard(visit: Open) -> None:
     page = visit()
     table = page.locator("#compared table").first
-    heading = table.locator("thead th").nth(4)
-    cells = table.locator("tbody td:nth-child(5)")
+    heading = table.locator("thead th").nth(5)
+    cells = table.locator("tbody td:nth-child(6)")
 
     def column() -> list[float]:
         return [float(text.replace(",", "")) for text in cells.all_inner_texts()]
