@@ -161,12 +161,12 @@ def _measure_into(
             size = prepared.vocabulary_size if prepared else vocabulary_size
             settings = measuring.with_device(settings)
             subjects = measuring.subjects_of(fragments, settings, size)
-            measured = measuring.measured_before(folder / "unfinished.json", subjects, settings, prepared)
-            if (earlier := measured.get("cores busy with others")) is not None:
-                print(f"lit-nmt: goes on with what an earlier call has measured: {measured.path}", file=sys.stderr)
+            unfinished = measuring.read_unfinished(folder / "unfinished.json", subjects, settings, prepared)
+            if (earlier := unfinished.get("cores busy with others")) is not None:
+                print(f"lit-nmt: goes on with what an earlier call has measured: {unfinished.path}", file=sys.stderr)
                 others = max(others, earlier)
-            measured.keep({("cores busy with others",): others})
-            rows, environment = measuring.measure(subjects, settings, prepared, fresh, measured)
+            unfinished.keep({("cores busy with others",): others})
+            rows, environment = measuring.measure(subjects, settings, prepared, fresh, unfinished)
     counted = operations.count_all(fragments)
     if not rows:
         raise UserError(f"{folder}: nothing could be measured: {'; '.join(environment['skipped'])}")
@@ -181,7 +181,7 @@ def _measure_into(
     )
     write_rows(folder / "operations.csv", operations.COLUMNS, counted)
     write_rows(folder / "throughput.csv", COLUMNS, rows)
-    measured.forget()
+    unfinished.forget()
     print(f"{folder / 'throughput.csv'}: {len(rows)} rows")
 
 

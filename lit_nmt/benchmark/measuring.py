@@ -17,7 +17,6 @@ import torch
 
 from lit_nmt.benchmark.bar import Bar
 from lit_nmt.benchmark.machine import FreshProcesses
-from lit_nmt.benchmark.measured import Measured
 from lit_nmt.benchmark.overhead import outside_share
 from lit_nmt.benchmark.settings import SINGLE, Settings
 from lit_nmt.benchmark.timing import (
@@ -27,6 +26,7 @@ from lit_nmt.benchmark.timing import (
     time_product,
     time_window,
 )
+from lit_nmt.benchmark.unfinished import Unfinished
 from lit_nmt.benchmark.workloads import (
     Rig,
     Subject,
@@ -83,9 +83,9 @@ def subjects_of(fragments: dict[str, dict[str, Any]], settings: Settings, vocabu
     return subjects
 
 
-def measured_before(
+def read_unfinished(
     path: Path, subjects: Sequence[Subject], settings: Settings, corpus: PreparedCorpus | None
-) -> Measured:
+) -> Unfinished:
     """What an earlier call has measured of the same, with the same code on the same machine, and did not finish.
 
     Args:
@@ -101,7 +101,7 @@ def measured_before(
         "code": commit(),
         "machine": machine(torch.device(settings.device)),
     }
-    return Measured(path, asked)
+    return Unfinished(path, asked)
 
 
 @dataclass
@@ -137,7 +137,7 @@ def measure(
     settings: Settings,
     corpus: PreparedCorpus | None,
     fresh: FreshProcesses | None,
-    measured: Measured | None = None,
+    unfinished: Unfinished | None = None,
 ) -> tuple[list[Row], dict[str, Any]]:
     """Measures everything that the settings ask for.
 
@@ -146,7 +146,7 @@ def measure(
         settings: what to measure.
         corpus: on whose own lengths to measure, too.
         fresh: where to measure peak memory; None: not measured.
-        measured: by an earlier call that did not come to its end; gets what is measured now.
+        unfinished: what an earlier call has measured that did not come to its end; gets what is measured now.
 
     Returns:
         The rows of throughput.csv, and what else is to be known about the measurement.
@@ -155,24 +155,24 @@ def measure(
     threads, products_precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     hardware, code = machine(device), commit()
     skipped: list[str] = []
-    measured = measured or Measured()
+    unfinished = unfinished or Unfinished()
     try:
-        groups = warm_up(subjects, settings, corpus, fresh, skipped, measured)
+        groups = warm_up(subjects, settings, corpus, fresh, skipped, unfinished)
         products = {}
         for count in dict.fromkeys(subject.threads for subject in subjects):
             torch.set_num_threads(count)
-            earlier = [Product(**product) for product in measured.get("products", count) or []]
+            earlier = [Product(**product) for product in unfinished.get("products", count) or []]
             products[count] = _fastest_first([*earlier, *fastest_product(device)])
-            measured.keep({("products", count): [vars(product) for product in products[count]]})
+            unfinished.keep({("products", count): [vars(product) for product in products[count]]})
         steps = affordable_steps([trial for group in groups for trial in group], settings)
-        time_windows(groups, steps, settings, measured)
+        time_windows(groups, steps, settings, unfinished)
         if corpus and settings.loop_steps:
             for trial in (trial for group in groups for trial in group):
                 if trial.workload.phase == "train" and trial.workload.source_length is None:
                     subject = trial.workload.subject
                     subject.set_up()
                     share = partial(outside_share, subject, corpus, settings.target_tokens, settings.loop_steps)
-                    trial.outside_share = measured.once(share, "outside share", *trial.workload.key)
+                    trial.outside_share = unfinished.once(share, "outside share", *trial.workload.key)
         # the device may have been slower at first, or later: the yardstick is its best
         for count, known in products.items():
             torch.set_num_threads(count)
@@ -205,7 +205,7 @@ def warm_up(
     corpus: PreparedCorpus | None,
     fresh: FreshProcesses | None,
     skipped: list[str],
-    measured: Measured,
+    unfinished: Unfinished,
 ) -> list[list[Trial]]:
     """Measures peak memory, builds every workload and runs it a few times.
 
@@ -215,7 +215,7 @@ def warm_up(
         corpus: as in `measure`.
         fresh: as in `measure`.
         skipped: gets a line for each workload that its model cannot do, as a sentence too long for it.
-        measured: as in `measure`; what was timed in windows already needs no warm-up.
+        unfinished: as in `measure`; what was timed in windows already needs no warm-up.
 
     Returns:
         For each phase and length the models' trials, which are to be timed in alternation.
@@ -237,11 +237,11 @@ def warm_up(
                     if fresh:
                         # it hardly depends on the threads, and takes a process
                         kind = (rig.subject.name, rig.subject.precision, phase, length)
-                        memory = measured.once(
+                        memory = unfinished.once(
                             partial(fresh.call, peak_memory_of, rig.subject, phase, length, settings),
                             "peak memory", *kind,
                         )  # fmt: skip
-                    group.append(_warmed_up(rig.workload(phase, length, batches), memory, measured))
+                    group.append(_warmed_up(rig.workload(phase, length, batches), memory, unfinished))
                 except (RuntimeError, ValueError, IndexError, MemoryError) as error:
                     at = f"{length} subwords" if length else "the corpus"
                     skipped.append(f"{rig.subject.name}, {phase}, {at}: {error}")
@@ -259,14 +259,14 @@ def _fastest_first(products: Iterable[Product]) -> list[Product]:
     return sorted(products, key=lambda product: -product.flops_per_second)
 
 
-def _warmed_up(workload: Workload, memory: int | None, measured: Measured) -> Trial:
+def _warmed_up(workload: Workload, memory: int | None, unfinished: Unfinished) -> Trial:
     device, batch = torch.device(workload.subject.device), workload.batches[0]
-    timed, estimate = (measured.get(what, *workload.key) for what in ("seconds", "seconds a token"))
+    timed, estimate = (unfinished.get(what, *workload.key) for what in ("seconds", "seconds a token"))
     if not (timed and estimate):
         workload.subject.set_up()
         calls = [time_window([partial(workload.call, batch)], device) for _ in range(WARMUP_CALLS)]
         # the first call's estimate stays, so that all windows have the same steps
-        estimate = measured.once(lambda: calls[-1] / tokens_in([batch]), "seconds a token", *workload.key)
+        estimate = unfinished.once(lambda: calls[-1] / tokens_in([batch]), "seconds a token", *workload.key)
     return Trial(workload, memory, estimate, timed or [])
 
 
@@ -308,7 +308,7 @@ def affordable_steps(trials: Sequence[Trial], settings: Settings) -> int:
     return next((steps for steps in range(settings.steps, 1, -1) if affordable(steps)), 1)
 
 
-def time_windows(groups: Sequence[Sequence[Trial]], steps: int, settings: Settings, measured: Measured) -> None:
+def time_windows(groups: Sequence[Sequence[Trial]], steps: int, settings: Settings, unfinished: Unfinished) -> None:
     """Times all trials that no earlier call has timed, those of a group in alternation."""
     device = torch.device(settings.device)
     groups = [[trial for trial in group if not trial.seconds] for group in groups]
@@ -322,7 +322,7 @@ def time_windows(groups: Sequence[Sequence[Trial]], steps: int, settings: Settin
                 trial.seconds.append(seconds)
                 bar.set_description(f"{trial.workload.subject.name}, {trial.workload.phase}", refresh=False)
                 bar.update(trial.estimate(steps))
-            measured.keep({("seconds", *trial.workload.key): trial.seconds for trial in group})
+            unfinished.keep({("seconds", *trial.workload.key): trial.seconds for trial in group})
 
 
 def _window(workload: Workload, steps: int) -> list[Callable[[], object]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lit_nmt.claims.contrasts import contrast, primary_cells, slope_weights, spoken
-from lit_nmt.claims.verdicts import SCORED, Finding, Settings, Tables, decide, judged, undecided
+from lit_nmt.claims.verdicts import SCORED, Finding, Settings, Tables, conclude, decide, undecided
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL
 
@@ -80,7 +80,7 @@ def transformers_need_more_data(study: Study, tables: Tables, settings: Settings
             measured.seeds_told(2, weights @ (measured.bleu[:, 0] - measured.bleu[:, 1])),
         ]
         found.append(
-            judged(
+            conclude(
                 part,
                 statistic,
                 paper,

@@ -20,7 +20,7 @@ from lit_nmt.claims.contrasts import (
     slope_weights,
     spoken,
 )
-from lit_nmt.claims.verdicts import SCORED, Decision, Finding, Settings, Tables, decide, judged, undecided
+from lit_nmt.claims.verdicts import SCORED, Decision, Finding, Settings, Tables, conclude, decide, undecided
 from lit_nmt.data.corpora import POOLED
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL, Cell
@@ -130,7 +130,7 @@ def slopes(
                 others = _parts(study, cells_beside, over, settings.get("longest", math.inf))
                 beside = contrast(study, [(cell, cell) for cell in others], tuple(pair))
                 notes += [_beside(beside)] if beside else []
-            found.append(judged(part, statistic, paper, slope, decision(slope), reasons, notes, SCORED))
+            found.append(conclude(part, statistic, paper, slope, decision(slope), reasons, notes, SCORED))
     return found or [undecided("", statistic, paper, f"no translations by {arms[0]} and {arms[1]}")]
 
 
@@ -233,7 +233,7 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
             further = spoken(own.log_ratio(slope_weights(own.words, past)), 4)
             notes.append(f"log of their ratio past {low} words changes by {further} per word (exploratory)")
         decided = decide(share.low, share.high, settings["smallest_effect"])
-        findings.append(judged(part, statistic, paper, share, decided, reasons, notes, SCORED))
+        findings.append(conclude(part, statistic, paper, share, decided, reasons, notes, SCORED))
     return findings
 
 

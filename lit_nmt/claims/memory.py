@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lit_nmt.claims.contrasts import LEAST_BLEU, length_bins, primary_cells, seeds_in_words, too_few_seeds
-from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, judged, table, undecided
+from lit_nmt.claims.verdicts import Finding, Settings, Tables, conclude, decide, table, undecided
 from lit_nmt.evaluation import ALL, Cell
 from lit_nmt.intervals import Interval, nested_interval, resampled_sums
 from lit_nmt.metrics import SEED, is_exact
@@ -109,7 +109,7 @@ def _gradient_finding(
     ]
     part = f"{slope.model}, gradients {slope.training} training, {slope.corpus}"
     statistic = f"{SLOPE}, {slope.training} training"
-    return judged(part, statistic, PAPER, slope.interval, verdict, reasons, notes, "gradients.parquet")
+    return conclude(part, statistic, PAPER, slope.interval, verdict, reasons, notes, "gradients.parquet")
 
 
 def _recall_finding(
@@ -141,7 +141,7 @@ def _recall_finding(
         seeds_in_words(len(places)),
     ]
     decided = decide(interval.low, interval.high, float(settings.get("smallest_loss", 0.1)))
-    return judged(part, LOSS, PAPER, interval, decided, reasons, notes, "sentences.parquet")
+    return conclude(part, LOSS, PAPER, interval, decided, reasons, notes, "sentences.parquet")
 
 
 class Slope(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lit_nmt.claims.contrasts import TINY, Contrast, contrast, primary_cells, seeds_in_words
-from lit_nmt.claims.verdicts import SCORED, Finding, Settings, Tables, decide, judged, undecided
+from lit_nmt.claims.verdicts import SCORED, Finding, Settings, Tables, conclude, decide, undecided
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL, Cell
 from lit_nmt.intervals import nested_interval
@@ -137,7 +137,7 @@ class _Pair:
         interval = nested_interval(values, resampled)
         decided = decide(interval.low, interval.high, smallest_effect)
         notes = [told, seeds_in_words(len(values))]
-        return judged(part, statistic, PAPER, interval, decided, reasons, notes, SCORED)
+        return conclude(part, statistic, PAPER, interval, decided, reasons, notes, SCORED)
 
     def _contrast(self, found: list[Cell], paired: bool) -> Contrast | None:
         """Network and recurrent model on these cells; `paired`: the cells have the same sentences."""

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from lit_nmt.benchmark.settings import SINGLE
-from lit_nmt.claims.verdicts import Finding, Settings, Tables, decide, judged, table, undecided
+from lit_nmt.claims.verdicts import Finding, Settings, Tables, conclude, decide, table, undecided
 from lit_nmt.intervals import LEVEL, Interval
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def recurrence_is_slower_to_train(study: Study, tables: Tables, settings: Settin
                 float(a["high"] / b["low"]),
             )
             found.append(
-                judged(
+                conclude(
                     f"{setup}, {a['corpus']}, against {recurrent}",
                     statistic.format(f"{spoken_phase(a['phase'])} on {a['device']}"),
                     paper,
@@ -112,7 +112,7 @@ def constant_time(study: Study, tables: Tables, settings: Settings) -> list[Find
         beside = [f"beside it {name} {fit.value:.2f}" for name, fit in exponents.items() if name != model]
         row = group.iloc[0]
         found.append(
-            judged(
+            conclude(
                 f"time, {setup}",
                 statistic.format(f"{spoken_phase(row['phase'])} on {row['device']}"),
                 paper,
@@ -164,7 +164,7 @@ def _counted(
     (shorter, few), (longer, many) = own["operations"].iloc[-2:].items()
     exponent = math.log(many / few) / math.log(longer / shorter)
     exact, verdict = Interval(exponent, exponent, exponent), decide(-exponent, -exponent, -limit)
-    return judged(part, statistic, paper, exact, verdict, [], [told], "operations.csv")
+    return conclude(part, statistic, paper, exact, verdict, [], [told], "operations.csv")
 
 
 def power_law(x: Sequence[float] | pd.Series, y: Sequence[float] | np.ndarray) -> Interval:

@@ -54,7 +54,7 @@ def decide(low: float, high: float, smallest_effect: float) -> Decision:
     return "refuted" if high < smallest_effect else "inconclusive"
 
 
-def judged(
+def conclude(
     part: str,
     statistic: str,
     paper: str,

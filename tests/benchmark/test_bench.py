@@ -502,7 +502,7 @@ def test_a_benchmark_that_is_killed_goes_on_where_it_was(tmp_path: Path, monkeyp
 
     def measure(settings: Settings = settings) -> list[measuring.Row]:
         lengths.clear()
-        before = measuring.measured_before(path, [subject()], settings, None)
+        before = measuring.read_unfinished(path, [subject()], settings, None)
         return measuring.measure([subject()], settings, None, None, before)[0]
 
     def killed(windows: list, rounds: int, device: torch.device) -> Iterator[tuple[int, float]]:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 Key = tuple[object, ...]
 
 
-class Measured:
+class Unfinished:
     """Values by key, in types of JSON, kept from one call to the next until they are forgotten.
 
     Args:
