@@ -234,7 +234,7 @@ def warm_up(
             for rig in rigs:
                 try:
                     memory = None
-                    if fresh:
+                    if fresh and not phase.endswith(SINGLE):  # whose batches take the least
                         # it hardly depends on the threads, and takes a process
                         kind = (rig.subject.name, rig.subject.precision, phase, length)
                         memory = unfinished.once(

@@ -32,7 +32,7 @@ class Settings:
         precisions: As `32-true`; each model is measured in each, default the one that it trains in.
         threads: Of the processor; each model is measured with each number, default the one that it trains with.
         device: `cpu`, `cuda`, or `auto`: a GPU if there is one.
-        peak_memory: Whether to measure it, which takes a process for every row.
+        peak_memory: Whether to measure it, which takes a process for every row but those of single sentences.
         loop_steps: Of a real training, timed beside as many bare steps for `outside_share`; 0 leaves it out.
     """
 
