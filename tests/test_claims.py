@@ -12,7 +12,7 @@ from sacrebleu.metrics import BLEU
 from lit_nmt.claims import CLAIMS, criterion_commits, judge
 from lit_nmt.claims.contrasts import slope_weights, weighted
 from lit_nmt.claims.memory import slopes
-from lit_nmt.claims.speed import COUNTED, power_law
+from lit_nmt.claims.speed import COUNTED
 from lit_nmt.claims.verdicts import decide
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import cells
@@ -204,30 +204,26 @@ def test_the_ratio_covers_the_ratio_of_the_medians_as_often_as_it_says():
 TIME = "time, training, single sentences, cpu, 1 thread, 32-true"
 
 
-def lengths_table(exponent, noise, seed=0):
-    generator = np.random.default_rng(seed)
+def lengths_table(exponent, spread, overhead=0.0):
+    """tokens/s of a sentence that takes length ** exponent, and what is the same for all lengths."""
+    lengths = (8, 16, 32, 64, 128, 256)
     return throughput(
-        [
-            # tokens/s of a sequence that takes length ** exponent
-            (
-                "transformer",
-                "train-single",
-                length,
-                5000 * length ** (1 - exponent) * np.exp(generator.normal(0, noise)),
-                0,
-            )
-            for length in (8, 16, 32, 64, 128, 256)
-        ]
+        [("transformer", "train-single", n, 5000 * n / (n**exponent + overhead), spread) for n in lengths]
     )
 
 
 @pytest.mark.parametrize(
-    ("exponent", "noise", "expected"),
-    [(0.0, 0.01, "supported"), (1.2, 0.05, "refuted"), (0.1, 0.5, "inconclusive")],
+    ("exponent", "spread", "expected"),
+    [(0.0, 0.02, "supported"), (1.2, 0.05, "refuted"), (0.1, 0.2, "inconclusive")],
 )
-def test_time_is_judged_by_its_exponent(exponent, noise, expected):
-    tables = {"throughput": lengths_table(exponent, noise)}
+def test_time_is_judged_by_its_exponent(exponent, spread, expected):
+    tables = {"throughput": lengths_table(exponent, spread)}
     assert verdicts("constant-time", tables, smallest_effect=0.1)[TIME] == expected
+
+
+def test_a_linear_time_behind_an_overhead_is_not_constant():
+    tables = {"throughput": lengths_table(1, 0.01, overhead=100)}
+    assert verdicts("constant-time", tables, smallest_effect=0.1)[TIME] == "refuted"
 
 
 def test_batches_of_equally_many_tokens_do_not_tell_whether_time_is_constant():
@@ -240,15 +236,14 @@ def test_batches_of_equally_many_tokens_do_not_tell_whether_time_is_constant():
     assert verdicts("constant-time", {"throughput": both}, smallest_effect=0.1)[TIME] == "supported"
 
 
-def test_the_exponent_and_its_interval_are_scipys():
-    table = lengths_table(1.3, 0.2)
-    seconds = table.source_length / table.tokens_per_second
-    expected = scipy.stats.linregress(np.log(table.source_length), np.log(seconds))
-    half = scipy.stats.t.ppf(0.975, 4) * expected.stderr
-    found = power_law(table.source_length, seconds)
-    assert found[:3] == pytest.approx((expected.slope, expected.slope - half, expected.slope + half))
+def test_the_exponent_is_that_between_the_longest_lengths_and_its_interval_that_of_their_windows():
+    table = lengths_table(0.6, 0.03, overhead=5)
     row = judge(study("constant-time", smallest_effect=0.1), {"throughput": table}, {}).iloc[0]
-    assert (row.value, row.low, row.high) == pytest.approx(tuple(found[:3]))
+    seconds = {name: table.source_length / table[name] for name in ("tokens_per_second", "low", "high")}
+    longest = {name: each.to_numpy()[-2:] for name, each in seconds.items()}
+    assert row.value == pytest.approx(np.log2(np.divide(*longest["tokens_per_second"][::-1])))
+    assert row.low == pytest.approx(np.log2(longest["high"][1] / longest["low"][0]))
+    assert row.high == pytest.approx(np.log2(longest["low"][1] / longest["high"][0]))
 
 
 def operations_table(counts, unconnected=None):

@@ -75,7 +75,7 @@ def bench(
             in).
         threads: of the processor; each model is measured with each number (default: the one that it trains with).
         device: cpu or cuda (default: a GPU if there is one).
-        peak_memory: measure it, which takes a process for every row (default: it is).
+        peak_memory: measure it, which takes a process for every row but those of single sentences (default: it is).
         loop_steps: of a real training, timed beside as many bare steps, to tell the time spent outside the
             model.
         vocabulary_size: of models measured without a corpus.

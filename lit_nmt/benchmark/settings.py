@@ -67,6 +67,8 @@ class Settings:
             raise UserError(
                 f"{place}lengths: found {min(self.lengths)}, expected 2 or more: a subword and the sentence's end"
             )
+        if not self.lengths and any(phase.endswith(SINGLE) for phase in self.phases):
+            raise UserError(f"{place}lengths: none found, expected some, as phases of single sentences have no others")
         if not self.lengths and not self.corpus:
             raise UserError(f"{place}lengths: none found, expected some, or a corpus whose lengths to measure on")
         for phase in self.phases:

@@ -6,13 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from lit_nmt.benchmark.settings import SINGLE
 from lit_nmt.claims.verdicts import Finding, Settings, Tables, conclude, decide, table, undecided
-from lit_nmt.intervals import LEVEL, Interval
+from lit_nmt.intervals import Interval
 
 if TYPE_CHECKING:
     from lit_nmt.studies import Study
@@ -81,11 +79,12 @@ def constant_time(study: Study, tables: Tables, settings: Settings) -> list[Find
     judged: wall time of a sentence; operations that wait for one another, when a given sequence is read or
     trained on, and when a translation is written, a token after the other; and operations between two positions.
 
-    Statistic: the exponent of length; 0 is constant, 1 linear. Of time, by least squares of log time on log
-    length, with a t interval from the scatter of the lengths about the line. Each batch is a single sentence: with
-    equally many tokens in a batch, a machine that does all of them at once would show 1, as it has the fewer
-    sentences side by side, the longer they are. Of operations, which were counted while the model ran (`operations`),
-    between the two longest lengths: exact, so it has no interval.
+    Statistic: the exponent of length, 0 is constant, 1 linear, between the two longest lengths: there weighs least
+    what takes as long for any sentence, as the update of all weights does that ends a step of training. Of time, each
+    batch is a single sentence: with equally many tokens in a batch, a machine that does all of them at once would show
+    1, as it has the fewer sentences side by side, the longer they are. Its interval sets the ends of both lengths'
+    windows against each other, as in `recurrence_is_slower_to_train`. Operations were counted while the model ran
+    (`operations`): exact, so that they have no interval.
 
     Supported where the exponent's whole interval lies below `smallest_effect` (an exponent, as 0.1), refuted
     where it lies above. Of paths inconclusive where some positions are not joined by any.
@@ -101,14 +100,12 @@ def constant_time(study: Study, tables: Tables, settings: Settings) -> list[Find
     rows = rows[rows["source_length"].notna() & rows["phase"].str.endswith(SINGLE)] if len(rows) else rows
     for setup, group in setups(rows):
         exponents = {
-            str(name): power_law(part["source_length"], part["source_length"] / part["tokens_per_second"])
-            for name, part in group.groupby("model")
-            if part["source_length"].nunique() >= 3
+            str(name): _exponent(part) for name, part in group.groupby("model") if part["source_length"].nunique() >= 2
         }
         if model not in exponents:
             continue
         own = exponents[model]
-        lengths = sorted(group.loc[group["model"] == model, "source_length"].astype(int))
+        lengths = sorted(group.loc[group["model"] == model, "source_length"].astype(int))[-2:]
         beside = [f"beside it {name} {fit.value:.2f}" for name, fit in exponents.items() if name != model]
         row = group.iloc[0]
         found.append(
@@ -119,12 +116,12 @@ def constant_time(study: Study, tables: Tables, settings: Settings) -> list[Find
                 own,
                 decide(-own.high, -own.low, -limit),
                 [],
-                [f"{model} at lengths {', '.join(map(str, lengths))}", *beside],
+                [f"{model} from {lengths[0]} to {lengths[1]} subwords", *beside],
                 "throughput.csv",
             )
         )
     if not found:
-        reason = f"no time of {model} with single sentences of three lengths or more"
+        reason = f"no time of {model} with single sentences of two lengths or more"
         found.append(undecided("time", statistic.format("training"), paper, reason))
 
     return found + [_counted(table(tables, "operations"), *part, model, limit, paper) for part in COUNTED.items()]
@@ -167,15 +164,17 @@ def _counted(
     return conclude(part, statistic, paper, exact, verdict, [], [told], "operations.csv")
 
 
-def power_law(x: Sequence[float] | pd.Series, y: Sequence[float] | np.ndarray) -> Interval:
-    """The exponent b of y ~ x^b by least squares on logarithms, with its t interval; needs three points."""
-    logarithms = np.log(np.asarray(x, dtype=float)), np.log(np.asarray(y, dtype=float))
-    across, up = (values - values.mean() for values in logarithms)
-    slope = float((across * up).sum() / (across**2).sum())
-    freedom = len(across) - 2
-    error = math.sqrt(((up - slope * across) ** 2).sum() / freedom / (across**2).sum())
-    half = float(stdtrit(freedom, (1 + LEVEL) / 2)) * error
-    return Interval(slope, slope - half, slope + half)
+def _exponent(rows: pd.DataFrame) -> Interval:
+    """The exponent of the time of a sentence in its length, between the two longest; its interval over windows."""
+    shorter, longer = (row for _, row in rows.sort_values("source_length").iloc[-2:].iterrows())
+    lengths = longer["source_length"] / shorter["source_length"]
+    # of two speeds; the time of a sentence is its length over the speed
+    between = lambda fast, slow: math.log(lengths * fast / slow) / math.log(lengths)
+    return Interval(
+        between(shorter["tokens_per_second"], longer["tokens_per_second"]),
+        between(shorter["low"], longer["high"]),
+        between(shorter["high"], longer["low"]),
+    )
 
 
 def spoken_phase(phase: str) -> str:

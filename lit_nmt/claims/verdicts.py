@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,7 +76,8 @@ def conclude(
         places: the tables they stand in.
     """
     final: Decision = "inconclusive" if reasons else verdict
-    straddles = "the interval reaches to both sides of the smallest effect"
+    finite = math.isfinite(interval.low) and math.isfinite(interval.high)
+    straddles = "the interval reaches to both sides of the smallest effect" if finite else "no interval"
     reason = "; ".join(reasons) or (straddles if final == "inconclusive" else "")
     return Finding(part, final, statistic, *interval[:3], paper, f"{'; '.join(notes)} ({places})", reason)
 

@@ -80,8 +80,8 @@ class SplitConfig:
         sha256: `download`: the checksum of the file of each language.
         identifiers: `mtdata`: data sets by mtdata's names, one after another.
         test_set: `sacrebleu`: the test set's name, as `wmt14/full`.
-        pairs: `synthetic`, `shifted`, `recall`: how many pairs to make; `holdout`: how many to take; `joined`: how many
-            to make, in as many rounds over the sentences as that takes, null for one round.
+        pairs: `synthetic`, `shifted`, `recall`: how many pairs to make; `holdout`: how many to take; `joined`: how
+            many to make, in as many rounds over the sentences as that takes, null for one round.
         seed: `synthetic`, `shifted`, `recall`: the seed of the text.
         shift: `shifted`: names in one word before the name that each sentence begins with; 0: as they are.
         of: `holdout`: the split from which pairs are taken, and which loses them.
@@ -150,7 +150,8 @@ class SplitConfig:
         for language, checksum in self.sha256.items():
             if not re.fullmatch("[0-9a-f]{64}", checksum):
                 raise UserError(
-                    f"{where}.sha256.{language}: {checksum!r} found, 64 hexadecimal digits expected, as `sha256sum` prints"
+                    f"{where}.sha256.{language}: {checksum!r} found, 64 hexadecimal digits expected, as `sha256sum` "
+                    "prints"
                 )
 
     def identity(self, sides: tuple[str, str]) -> dict[str, Any]:

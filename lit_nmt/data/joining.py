@@ -71,7 +71,8 @@ def join(
     used = len(chosen) - len(chosen) % needed
     if not used:
         raise UserError(
-            f"{where}: {len(chosen):,} different source sentences found, at least {needed} expected to join 1 to {most}"
+            f"{where}: {len(chosen):,} different source sentences found, at least {needed} expected to join 1 to "
+            f"{most}"
         )
     made: list[tuple[int, tuple[str, str]]] = []
     number = 0

@@ -31,9 +31,7 @@ _LAYOUT = 1
 _CHUNK_PAIRS = 10_000
 
 
-def prepare(
-    config: CorpusConfig, folder: Path | None = None, force: bool = False
-) -> PreparedCorpus:
+def prepare(config: CorpusConfig, folder: Path | None = None, force: bool = False) -> PreparedCorpus:
     """Prepares a corpus, unless it is there already with the same configuration and text.
 
     Everything is written to a folder beside, the manifest last, and renamed: a call that is killed leaves
@@ -109,17 +107,13 @@ def _describe(path: Path) -> dict[str, Any]:
 
 
 def _write(config: CorpusConfig, folder: Path) -> None:
-    texts = {
-        name: sources.locate(config, name) for name in config.splits if config.splits[name].kind != "holdout"
-    }
+    texts = {name: sources.locate(config, name) for name in config.splits if config.splits[name].kind != "holdout"}
     inputs = {
         name: [_describe(path) for path in text.paths]
         for name, text in texts.items()
         if isinstance(text, ParallelFiles)
     }
-    scans = {
-        name: scan(_shown(texts[name], f"read {name}", None)) for name in config.prepared if name in texts
-    }
+    scans = {name: scan(_shown(texts[name], f"read {name}", None)) for name in config.prepared if name in texts}
     selections = select(config, scans)
     subwords = _train(config, texts["train"], scans["train"], selections["train"], folder)
     splits = {}
@@ -156,9 +150,7 @@ def _write(config: CorpusConfig, folder: Path) -> None:
     )
 
 
-def _shown(
-    pairs: Iterable[tuple[str, str]], title: str, total: int | None
-) -> Iterable[tuple[str, str]]:
+def _shown(pairs: Iterable[tuple[str, str]], title: str, total: int | None) -> Iterable[tuple[str, str]]:
     shown: Iterable[tuple[str, str]] = tqdm(
         pairs, desc=title, total=total, unit=" pairs", unit_scale=True, disable=None
     )  # None: not where standard error is no terminal
@@ -172,9 +164,7 @@ def _rows(text: ParallelText, rows: np.ndarray) -> Iterator[tuple[str, str]]:
     return compress(text, chosen.tobytes())
 
 
-def _train(
-    config: CorpusConfig, text: ParallelText, scanned: Scan, selection: Selection, folder: Path
-) -> Subwords:
+def _train(config: CorpusConfig, text: ParallelText, scanned: Scan, selection: Selection, folder: Path) -> Subwords:
     rows = smallest(scanned.pair_digests, selection.rows, config.subwords.sample_pairs)
     shown = _shown(_rows(text, rows), "learn subwords", len(rows))
     return train_subwords(chain.from_iterable(shown), config.subwords, folder / "subwords.model")

@@ -116,7 +116,11 @@ class PreparedCorpus:
         )
         words = self._array(f"{name}.source_words.npy")
         for side, rows in (("source", source), ("target", target)):
-            if len(rows) != len(words) or (rows.offsets[:1] != 0).any() or (rows.offsets[-1:] != len(rows.tokens)).any():
+            if (
+                len(rows) != len(words)
+                or (rows.offsets[:1] != 0).any()
+                or (rows.offsets[-1:] != len(rows.tokens)).any()
+            ):
                 raise _damaged(self.folder / f"{name}.{side}.offsets.npy")
         return EncodedSplit(name, source, target, words)
 

@@ -5,8 +5,8 @@ A source is a colour, then things that mean nothing, then a question mark; the t
     violet key lamp spoon rope ?        the first was violet
 
 So a translation is right or wrong by one word, and the length of the source is the delay. The task is that of
-Hochreiter & Schmidhuber 1997, section 5.2, and of Bengio et al. 1994, section III, as a translation. The target has four
-words because BLEU counts runs of up to four: there is one such run, right where the colour is, so that BLEU of a
+Hochreiter & Schmidhuber 1997, section 5.2, and of Bengio et al. 1994, section III, as a translation. The target has
+four words because BLEU counts runs of up to four: there is one such run, right where the colour is, so that BLEU of a
 training's validation rises with the share of sentences that are right.
 """
 
@@ -24,16 +24,14 @@ COLOURS = (
     "pink plum purple red rose ruby rust scarlet silver tan teal violet white"
 ).split()
 THINGS = (
-    "apple basin bell book boot bowl box brush cable chair clock cup desk door drum flask fork glove hat jar key knife "
-    "lamp map nail oven pen plate rope shoe spoon table"
+    "apple basin bell book boot bowl box brush cable chair clock cup desk door drum flask fork glove hat jar key "
+    "knife lamp map nail oven pen plate rope shoe spoon table"
 ).split()
 SHORTEST, LONGEST = 3, 1000
 LENGTHS = ((5, 60),)
 
 
-def generate(
-    seed: int, split: str, pairs: int, lengths: Sequence[Sequence[int]] = LENGTHS
-) -> list[tuple[str, str]]:
+def generate(seed: int, split: str, pairs: int, lengths: Sequence[Sequence[int]] = LENGTHS) -> list[tuple[str, str]]:
     """The first `pairs` pairs of a split, the same on every machine.
 
     Args:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lit_nmt.data import catalogues
 from lit_nmt.data.corpora import DERIVED, MADE, CorpusConfig, SplitConfig
-from lit_nmt.data.joining import join
 from lit_nmt.data.download import DOWNLOADS, download, file_name
+from lit_nmt.data.joining import join
 from lit_nmt.data.selection import scan
 from lit_nmt.data.text import ParallelFiles, ParallelList, ParallelText
 from lit_nmt.errors import UserError

@@ -83,7 +83,6 @@ import random
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from lit_nmt.data import synthetic_lexicon as lexicon
 from lit_nmt.data.synthetic_grammar import Sentence
 from lit_nmt.data.synthetic_languages import in_orsen, in_tavari
 from lit_nmt.errors import UserError
@@ -97,9 +96,7 @@ _PARTS = {"validation": (0,), "train": (2, 3, 4, 5, 6, 7)}  # of eight; all othe
 _TEST_PARTS = (1,)
 
 
-def generate(
-    seed: int, split: str, pairs: int, lengths: Sequence[Sequence[int]] = LENGTHS
-) -> list[tuple[str, str]]:
+def generate(seed: int, split: str, pairs: int, lengths: Sequence[Sequence[int]] = LENGTHS) -> list[tuple[str, str]]:
     """The first `pairs` sentence pairs of a split, the same on every machine.
 
     A larger `pairs` begins with the same pairs. No sentence occurs twice in a split. "train", "validation"

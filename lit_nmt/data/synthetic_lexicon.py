@@ -255,8 +255,7 @@ INTRANSITIVE: tuple[Verb, ...] = tuple(verb for gloss in _INTRANSITIVE for verb 
 TRANSITIVE: tuple[Verb, ...] = tuple(verb for gloss in _TRANSITIVE for verb in _verbs(gloss))
 SPEECH: tuple[Verb, ...] = tuple(verb for gloss in _SPEECH for verb in _verbs(gloss))
 ADJECTIVES: tuple[tuple[str, tuple[str, ...]], ...] = tuple(  # (Tavari, Orsen by form)
-    (_source_stem("iu", gloss), tuple(map(_target_stem().__add__, _ADJECTIVE_ENDINGS)))
-    for gloss in _ADJECTIVES
+    (_source_stem("iu", gloss), tuple(map(_target_stem().__add__, _ADJECTIVE_ENDINGS))) for gloss in _ADJECTIVES
 )
 DETERMINER_FORMS = {word: declined(entry[0]) for word, entry in DETERMINERS.items()}
 RELATIVE_FORMS = declined("v")

@@ -81,7 +81,9 @@ def read_lines(path: Path) -> Iterator[str]:
             f"{path}: the gzip file is damaged or cut short after line {number} ({error}); get it again"
         ) from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}); make it readable") from None
+        raise UserError(
+            f"{path}: cannot be read ({(error.strerror or str(error)).lower()}); make it readable"
+        ) from None
 
 
 def _pairs(source: Path, target: Path) -> Iterator[tuple[str, str]]:

@@ -93,7 +93,7 @@ def draw_bins(
             if several and len(drawn) < 5:
                 dots = x[[bins.index(name) for name in rows["bin"]]]
                 axes.plot(dots, rows["value"], ".", color=style.ink, markersize=3, alpha=0.65, zorder=5)
-            labels.add(means["value"].to_numpy(), style)
+            labels.add(means["value"].to_numpy(), style, style.marker)
         if reference is not None:
             axes.axhline(reference, color=INKS["soft"][0], linewidth=1, linestyle=(0, (2, 3)), zorder=1)
             low, high = axes.get_ylim()
@@ -170,7 +170,7 @@ def draw_curves(
                     marker=marker,
                     zorder=3,
                 )
-                labels.add(mean, style)
+                labels.add(mean, style, marker)
         _a_whole_point(axes)
         if doubling:
             _double(axes, frame["x"])
@@ -209,7 +209,7 @@ def draw_lengths(name: str, title: str, unit: str, frame: pd.DataFrame, styles: 
                 zorder=3,
             )
             axes.fill_between(rows["x"], rows["low"], rows["high"], color=style.ink, alpha=0.16, linewidth=0, zorder=2)
-            labels.add(rows["y"].to_numpy(), style)
+            labels.add(rows["y"].to_numpy(), style, style.marker)
         _double(axes, frame["x"])
         if logarithmic:
             axes.yaxis.set_major_locator(FixedLocator(_round_levels(values.min(), values.max())))
@@ -267,30 +267,31 @@ class _Labels:
     """
 
     def __init__(self) -> None:
-        self.entries: list[tuple[float, Style]] = []
+        self.entries: list[tuple[float, Style, str]] = []
 
-    def add(self, values: np.ndarray, style: Style) -> None:
+    def add(self, values: np.ndarray, style: Style, marker: str) -> None:
         finite = values[np.isfinite(values)]
         if len(finite):
-            self.entries.append((float(finite[-1]), style))
+            self.entries.append((float(finite[-1]), style, marker))
 
     def draw(self, axes: Axes) -> None:
         box = axes.get_position()
         height = box.height * axes.figure.get_figheight() * 72  # type: ignore[union-attr]
         to_points = lambda y: (axes.transData.transform((1, y))[1] - axes.bbox.y0) / axes.bbox.height * height
         right, bottom = box.x1 * axes.figure.get_figwidth() * 72, box.y0 * axes.figure.get_figheight() * 72  # type: ignore[union-attr]
-        samples = share_a_colour([style for _, style in self.entries])
-        texts = [_wrap(style.label) for _, style in self.entries]
-        wanted = [to_points(y) for y, _ in self.entries]
+        samples = share_a_colour([style for _, style, _ in self.entries])
+        texts = [_wrap(style.label) for _, style, _ in self.entries]
+        wanted = [to_points(y) for y, *_ in self.entries]
         sizes = [14.0 * (1 + text.count("\n")) for text in texts]
-        for (_, style), text, end, y in zip(self.entries, texts, wanted, spread(wanted, sizes, height), strict=True):
+        places = spread(wanted, sizes, height)
+        for (_, style, marker), text, end, y in zip(self.entries, texts, wanted, places, strict=True):
             if abs(y - end) > 5:
                 self._line(axes, [(right + 1, bottom + end), (right + 6, bottom + y)], color=style.ink, linewidth=0.7)
             if samples:
                 ends = [(right + 8, bottom + y), (right + 6 + SAMPLE, bottom + y)]
                 self._line(axes, ends, color=style.ink, linewidth=2, linestyle=style.dashes)
                 middle = [(right + 7 + SAMPLE / 2, bottom + y)]
-                self._line(axes, middle, color=style.ink, linewidth=0, marker=style.marker, markersize=5)
+                self._line(axes, middle, color=style.ink, linewidth=0, marker=marker, markersize=5)
             axes.annotate(
                 text,
                 (1, y / height),
@@ -362,7 +363,7 @@ def _panel(
     rows: int = 0,
 ) -> Panel:
     """Sets up axes of the house style, lets `paint` fill them, and renders the three forms."""
-    # "source words" stands there as well
+    # below bins "source words" stands there as well
     texts = [*(_wrap(style.label) for style in labelled), "source words"] if labelled else []
     longest = max((len(line) for text in texts for line in text.split("\n")), default=0)
     right = RIGHT + longest * 6.6 + (SAMPLE if share_a_colour(labelled) else 0)

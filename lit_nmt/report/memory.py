@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from lit_nmt.claims.memory import recall_corpus, slopes
 from lit_nmt.evaluation import ALL, POOLED, cells
@@ -60,9 +62,9 @@ def _gradient_figure(view: View, corpus: str, rows: pd.DataFrame) -> Figure:
             for (model, seed), one in own.groupby(["model", "seed"], observed=True)
             if model in view.styles
         ]
-        if not parts:
+        frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        if frame.empty:
             continue
-        frame = pd.concat(parts, ignore_index=True)
         name, axis = f"{corpus}.gradients-{training}", "subwords from the source word to the last target word"
         unit = "norm of the gradient, as a power of ten"
         panels.append(draw_curves(name, title, unit, frame, view.styles, axis, from_0=False))
@@ -79,7 +81,8 @@ def _gradient_figure(view: View, corpus: str, rows: pd.DataFrame) -> Figure:
 def at_each_distance(rows: pd.DataFrame) -> pd.DataFrame:
     """The log10 of the norm in the average sentence, at each distance: x and y.
 
-    By least squares with a term for each sentence and one for each distance: other sentences have other distances.
+    By least squares with a term for each sentence and one for each distance, as other sentences have other distances.
+    Where no distance that both have joins two groups of sentences, only the larger one can be told.
 
     Args:
         rows: of `gradients.parquet`, of one model and seed.
@@ -87,7 +90,13 @@ def at_each_distance(rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows[rows.groupby("distance")["id"].transform("size") >= FEWEST]
     if rows.empty:
         return pd.DataFrame({"x": [], "y": []})
-    sentences, distances = pd.get_dummies(rows["id"], dtype=float), pd.get_dummies(rows["distance"], dtype=float)
+    sentence, ids = pd.factorize(rows["id"])
+    distance, _ = pd.factorize(rows["distance"])
+    size = len(ids) + len(set(distance))
+    edges = coo_array((np.ones(len(rows)), (sentence, len(ids) + distance)), shape=(size, size))
+    _, group = connected_components(edges, directed=False)
+    rows = rows[group[sentence] == np.bincount(group[sentence]).argmax()]
+    sentences, distances = (pd.get_dummies(rows[name], dtype=float) for name in ("id", "distance"))
     terms, *_ = np.linalg.lstsq(np.hstack([sentences, distances]), rows["log_norm"].to_numpy(float))
     level = terms[: sentences.shape[1]].mean()
     return pd.DataFrame(

@@ -249,10 +249,7 @@ def _models_table(view: View) -> Table:
         Column("peak memory"),
         Column("runs finished"),
     ]
-    note = (
-        "Times and tokens/s of trainings are those beside whatever else ran on the machine, and compare no "
-        "architectures; measured one by one they stand under speed."
-    )
+    note = "Times and tokens/s of trainings are those beside whatever else ran: they do not compare architectures."
     return Table("Models", columns, [Group(rows)], note)
 
 
@@ -342,8 +339,8 @@ def _ranking_in_words(view: View, corpus: str) -> list[str]:
     verb = ("translates best, at" if alone else "translate best, at") if others else "reaches" if alone else "reach"
     text = f"On {corpus} ({where}), {words.listing(top)} {verb} {scores[0]} {cased}BLEU"
     sentences = ["; ".join([text, *([words.listing(others)] if others else [])]) + "."]
-    sentences += _published_in_words(view, ranking)
-    return [*sentences, *_lead_in_words(view, corpus, ranking)] if alone and others else sentences
+    sentences += _lead_in_words(view, corpus, ranking) if alone and others else []
+    return sentences + _published_in_words(view, ranking)
 
 
 def _published_in_words(view: View, ranking: pd.DataFrame) -> list[str]:

@@ -81,10 +81,9 @@ def titled(claim: str, rows: pd.DataFrame) -> str:
 def verdict_cells(row: Any) -> list[Cell]:
     """A verdict, with the reason where it is none, and the value behind it with its interval."""
     verdict = str(row.verdict)
-    bounds = EXACT if EXACT in row.statistic else _bounds(row.low, row.high)
     return [
         Cell(f"{SYMBOLS.get(verdict, '')} {verdict}".strip(), tone=verdict, note=words.sentence(row.reason)),
-        Cell(words.rounded(row.value), row.value, note=bounds),
+        Cell(words.rounded(row.value), row.value, note=_bounds(row)),
     ]
 
 
@@ -101,9 +100,10 @@ def _fold(view: View, claim: str, rows: pd.DataFrame, figures: list[Figure]) -> 
     ]
     found = []
     for row in rows.itertuples():
-        numbers = f"{words.rounded(row.value)} ({_bounds(row.low, row.high)})"
+        numbers = f"{words.rounded(row.value)} ({_bounds(row)})"
         verdict = f"{row.verdict} ({row.reason})" if row.reason else str(row.verdict)
-        found.append((words.judged(row.part), f"{verdict}: {row.statistic} {numbers}; {row.evidence}"))
+        text = f"{verdict}: {row.statistic} {numbers}"
+        found.append((words.judged(row.part), f"{text}; {row.evidence}" if row.evidence else text))
     blocks: list[Any] = [Paragraph(stated)] if stated else []
     for figure in figures:
         panels = [panel for panel in figure.panels if re.fullmatch(SEEN_IN.get(claim, ""), panel.name)]
@@ -168,10 +168,10 @@ def _spoken(claim: str) -> str:
     return words.sentence(claim.replace("-", " "))
 
 
-def _bounds(low: float, high: float) -> str:
-    if not (math.isfinite(low) and math.isfinite(high)):
+def _bounds(row: Any) -> str:
+    if not (math.isfinite(row.low) and math.isfinite(row.high)):
         return "no interval"
-    return f"{words.rounded(low)} to {words.rounded(high)}"
+    return EXACT if EXACT in row.statistic else f"{words.rounded(row.low)} to {words.rounded(row.high)}"
 
 
 def _committed(commit: str) -> str:

@@ -58,9 +58,11 @@ def test_the_batches_for_a_budget_are_the_fewest_that_reach_it(pairs, max_tokens
     batches = plan.batches_for(budget)
     tokens = [plan.batch_tokens[plan.batch_order(e)] for e in range(batches // len(plan) + 1)]
     spent = np.cumsum(np.concatenate(tokens))
-    assert spent[batches - 1] >= budget and (batches == 1 or spent[batches - 2] < budget)
+    assert spent[batches - 1] >= budget
+    assert batches == 1 or spent[batches - 2] < budget
     rounded = plan.batches_for(budget, multiple)
-    assert rounded % multiple == 0 and batches <= rounded < batches + multiple
+    assert rounded % multiple == 0
+    assert batches <= rounded < batches + multiple
 
 
 def test_similar_lengths_leave_little_padding():
@@ -88,7 +90,8 @@ def test_collate_marks_beginnings_ends_and_padding():
     assert batch.target[1].tolist() == [*target, EOS]
     assert batch.previous[1].tolist() == [BOS, *target]
     assert batch.previous[0].tolist() == [BOS, *split.target[0].tolist(), PAD, PAD]
-    assert batch.source_lengths.tolist() == [4, 2] and batch.target_lengths.tolist() == [3, 5]
+    assert batch.source_lengths.tolist() == [4, 2]
+    assert batch.target_lengths.tolist() == [3, 5]
     assert batch.global_tokens == 8
 
 
@@ -125,6 +128,7 @@ def test_a_stream_runs_through_epochs(start):
     seen = torch.cat([stream[position].indices for position in range(start, len(stream))])
     counts = torch.bincount(seen, minlength=len(pairs))
     if start == 0:
-        assert counts.min() >= 2 and counts.max() <= 3
+        assert counts.min() >= 2
+        assert counts.max() <= 3
     again = stream[start]
     assert torch.equal(again.indices, BatchStream(split, plan, len(stream))[start].indices)

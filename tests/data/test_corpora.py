@@ -157,7 +157,7 @@ def test_required_keys_and_splits_are_asked_for(write):
     content = as_yaml()
     del content["data"]["corpus"]["source"]
     path.write_text(yaml.safe_dump(content))
-    with pytest.raises(UserError, match='data.corpus: the key "source" is missing'):
+    with pytest.raises(UserError, match=r'data\.corpus: the key "source" is missing'):
         load_corpus_config(str(path))
 
 

@@ -189,9 +189,7 @@ def test_training_on_what_is_asked_leaves_nothing(tmp_path: Path) -> None:
         ({"more": SplitConfig("holdout", of="train", pairs=3)}, ["more.of", "'train'"]),
     ],
 )
-def test_mistakes_are_told_with_their_place(
-    tmp_path: Path, changes: dict[str, SplitConfig], words: list[str]
-) -> None:
+def test_mistakes_are_told_with_their_place(tmp_path: Path, changes: dict[str, SplitConfig], words: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         config(tmp_path, **changes)
     assert [word for word in words if word not in str(caught.value)] == []

@@ -41,7 +41,7 @@ def test_more_pairs_begin_with_the_same_and_other_splits_and_seeds_are_others():
 
 def test_a_range_that_cannot_be_met_is_refused():
     for bins in ([[2, 5]], [[9, 4]], [[5, 2000]], [[5]]):
-        with pytest.raises(UserError, match="recall corpus: lengths has .* expected"):
+        with pytest.raises(UserError, match=r"recall corpus: lengths has .* expected"):
             generate(1, "test", 5, bins)
 
 

@@ -272,9 +272,7 @@ def test_the_pairs_are_those_of_every_other_machine():
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }
     other = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
-    assert other.stdout.strip() == "681e4418a0e81b214d4138897d3d8eb3e14a06ad0fec86aac9ca384d86b55c7b", (
-        other.stderr
-    )
+    assert other.stdout.strip() == "681e4418a0e81b214d4138897d3d8eb3e14a06ad0fec86aac9ca384d86b55c7b", other.stderr
     here = repr([synthetic.generate(1, split, 300) for split in ("train", "test")])
     assert hashlib.sha256(here.encode()).hexdigest() == other.stdout.strip()
 

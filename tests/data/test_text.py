@@ -13,7 +13,9 @@ from lit_nmt.data.text import ParallelFiles
 from lit_nmt.errors import UserError
 
 # What occurs in text, more often than it would by chance
-pieces = st.sampled_from([b"\n", b"\r\n", b"a b", "ä\u2028言".encode(), b"\x0c", b"\xef\xbb\xbf", b"\xff", b"\x00", b"\x1f\x8b"])
+pieces = st.sampled_from(
+    [b"\n", b"\r\n", b"a b", "ä\u2028言".encode(), b"\x0c", b"\xef\xbb\xbf", b"\xff", b"\x00", b"\x1f\x8b"]
+)
 plain = st.lists(pieces | st.binary(max_size=5), max_size=12).map(b"".join)
 
 

@@ -390,6 +390,9 @@ def test_a_curve_of_gradients_is_that_of_the_average_sentence() -> None:
     # sentences that are long, and large, alone reach far
     assert not rows.groupby("distance")["log_norm"].mean().is_monotonic_decreasing
     assert at_each_distance(rows[rows["id"] < 4]).empty
+    # others that share no distance with these cannot be set against them
+    apart = pd.DataFrame([(100 + n, d, -9.0) for n in range(5) for d in (50, 51)], columns=rows.columns)
+    pd.testing.assert_frame_equal(at_each_distance(pd.concat([apart, rows])), curve)
 
 
 def test_failed_runs_and_missing_measurements_are_said_in_their_place(
