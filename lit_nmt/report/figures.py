@@ -276,9 +276,9 @@ class _Labels:
 
     def draw(self, axes: Axes) -> None:
         box = axes.get_position()
-        height = box.height * axes.figure.get_figheight() * 72  # type: ignore[union-attr]
+        size = axes.figure.get_size_inches() * 72  # type: ignore[union-attr]
+        height, right, bottom = box.height * size[1], box.x1 * size[0], box.y0 * size[1]
         to_points = lambda y: (axes.transData.transform((1, y))[1] - axes.bbox.y0) / axes.bbox.height * height
-        right, bottom = box.x1 * axes.figure.get_figwidth() * 72, box.y0 * axes.figure.get_figheight() * 72  # type: ignore[union-attr]
         samples = share_a_colour([style for _, style, _ in self.entries])
         texts = [_wrap(style.label) for _, style, _ in self.entries]
         wanted = [to_points(y) for y, *_ in self.entries]
