@@ -47,8 +47,8 @@ def _gradients(view: View) -> list[Paragraph | Figure]:
         "it. In a recurrent network each step multiplies the gradient once more, so that it tends to vanish "
         "exponentially, a straight line here (Bengio et al. 1994; Pascanu et al. 2013); the gates of the LSTM were "
         "made against that (Hochreiter & Schmidhuber 1997), and attention reaches every word at once. After training, "
-        "a gradient that falls is by itself no sign of forgetting: attention may have learned to look at few words, and "
-        "hardly depends on the others."
+        "a gradient that falls is by itself no sign of forgetting: attention may have learned to look at few words, "
+        "and hardly depends on the others."
     )
     return [Paragraph(text), *(_gradient_figure(view, str(name), own) for name, own in rows.groupby("corpus"))]
 
