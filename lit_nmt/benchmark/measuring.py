@@ -218,7 +218,8 @@ def warm_up(
         unfinished: as in `measure`; what was timed in windows already needs no warm-up.
 
     Returns:
-        For each phase and length the models' trials, which are to be timed in alternation.
+        The models' trials which are to be timed in alternation: for each phase and length, but of single sentences
+        for each phase, since their time is compared between lengths.
     """
     rigs = [Rig(subject, max(settings.lengths, default=16)) for subject in subjects]
     places = [
@@ -226,11 +227,11 @@ def warm_up(
         for phase, length in product(settings.phases, [*settings.lengths, *([None] if corpus else [])])
         if length or not phase.endswith(SINGLE)
     ]
-    groups = []
+    groups: dict[tuple[str, int | None], list[Trial]] = {}
     with Bar("warm-up", len(places) * len(rigs)) as bar:
         for phase, length in places:
             batches = batches_for(phase, length, settings, corpus, subjects[0].vocabulary_size)
-            group: list[Trial] = []
+            group = groups.setdefault((phase, None if phase.endswith(SINGLE) else length), [])
             for rig in rigs:
                 try:
                     memory = None
@@ -241,14 +242,14 @@ def warm_up(
                             partial(fresh.call, peak_memory_of, rig.subject, phase, length, settings),
                             "peak memory", *kind,
                         )  # fmt: skip
-                    group.append(_warmed_up(rig.workload(phase, length, batches), memory, unfinished))
+                    workload = rig.workload(phase, length, batches)
+                    group.append(_warmed_up(workload, memory, settings.windows, unfinished))
                 except (RuntimeError, ValueError, IndexError, MemoryError) as error:
                     at = f"{length} subwords" if length else "the corpus"
                     skipped.append(f"{rig.subject.name}, {phase}, {at}: {error}")
                     print(f"lit-nmt: not measured: {skipped[-1]}", file=sys.stderr)
                 bar.update()
-            groups.append(group)
-    return groups
+    return list(groups.values())
 
 
 def _counted(threads: int) -> str:
@@ -259,15 +260,15 @@ def _fastest_first(products: Iterable[Product]) -> list[Product]:
     return sorted(products, key=lambda product: -product.flops_per_second)
 
 
-def _warmed_up(workload: Workload, memory: int | None, unfinished: Unfinished) -> Trial:
+def _warmed_up(workload: Workload, memory: int | None, windows: int, unfinished: Unfinished) -> Trial:
     device, batch = torch.device(workload.subject.device), workload.batches[0]
-    timed, estimate = (unfinished.get(what, *workload.key) for what in ("seconds", "seconds a token"))
-    if not (timed and estimate):
+    seconds, estimate = (unfinished.get(what, *workload.key) for what in ("seconds", "seconds a token"))
+    if estimate is None or len(seconds or []) < windows:
         workload.subject.set_up()
         calls = [time_window([partial(workload.call, batch)], device) for _ in range(WARMUP_CALLS)]
         # the first call's estimate stays, so that all windows have the same steps
         estimate = unfinished.once(lambda: calls[-1] / tokens_in([batch]), "seconds a token", *workload.key)
-    return Trial(workload, memory, estimate, timed or [])
+    return Trial(workload, memory, estimate, seconds or [])
 
 
 def batches_for(
@@ -309,20 +310,22 @@ def affordable_steps(trials: Sequence[Trial], settings: Settings) -> int:
 
 
 def time_windows(groups: Sequence[Sequence[Trial]], steps: int, settings: Settings, unfinished: Unfinished) -> None:
-    """Times all trials that no earlier call has timed, those of a group in alternation."""
+    """Times all windows that no earlier call has timed, those of a group in alternation."""
     device = torch.device(settings.device)
-    groups = [[trial for trial in group if not trial.seconds] for group in groups]
-    total = settings.windows * sum(trial.estimate(steps) for group in groups for trial in group)
+    windows_left = lambda trial: settings.windows - len(trial.seconds)
+    total = sum(windows_left(trial) * trial.estimate(steps) for group in groups for trial in group)
     form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
     with Bar("timing", total, bar_format=form) as bar:
         for group in groups:
             windows = [_window(trial.workload, steps) for trial in group]
-            for index, seconds in alternate(windows, settings.windows, device):
+            rounds = max(map(windows_left, group), default=0)
+            for index, seconds in alternate(windows, rounds, device):
                 trial = group[index]
                 trial.seconds.append(seconds)
                 bar.set_description(f"{trial.workload.subject.name}, {trial.workload.phase}", refresh=False)
                 bar.update(trial.estimate(steps))
-            unfinished.keep({("seconds", *trial.workload.key): trial.seconds for trial in group})
+                if len(set(map(windows_left, group))) == 1:  # a round is whole
+                    unfinished.keep({("seconds", *trial.workload.key): trial.seconds for trial in group})
 
 
 def _window(workload: Workload, steps: int) -> list[Callable[[], object]]:

@@ -489,9 +489,18 @@ def test_bench_writes_the_table_and_its_circumstances(tmp_path: Path, monkeypatc
     assert not (folder / "unfinished.json").exists()
 
 
-def test_a_benchmark_that_is_killed_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("phase", "killed_in", "goes_on_with"),
+    [
+        ("train", [4, 4, 6], [6, 6, 6, 6]),  # warm-up and windows of what was not timed
+        ("train-single", [4, 6, 6], [4, 4, 6, 6, 4, 6]),  # lengths in alternation: warm-up, and the second round
+    ],
+)
+def test_a_benchmark_that_is_killed_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str, killed_in: list[int], goes_on_with: list[int]
+) -> None:
     path = tmp_path / "unfinished.json"
-    settings = Settings(lengths=[4, 6], phases=["train"], target_tokens=12, windows=2, steps=1, device="cpu")
+    settings = Settings(lengths=[4, 6], phases=[phase], target_tokens=12, windows=2, steps=1, device="cpu")
     lengths: list[int] = []
     call = workloads.TrainingStep.__call__
     monkeypatch.setattr(
@@ -499,6 +508,7 @@ def test_a_benchmark_that_is_killed_goes_on_where_it_was(tmp_path: Path, monkeyp
         "__call__",
         lambda self, batch: (lengths.append(int(batch.source_lengths[0])), call(self, batch))[1],
     )
+    warm_up = [4, 4, 6, 6]
 
     def measure(settings: Settings = settings) -> list[measuring.Row]:
         lengths.clear()
@@ -507,7 +517,7 @@ def test_a_benchmark_that_is_killed_goes_on_where_it_was(tmp_path: Path, monkeyp
 
     def killed(windows: list, rounds: int, device: torch.device) -> Iterator[tuple[int, float]]:
         for index, seconds in alternate(windows, rounds, device):
-            if lengths[-3:] == [4, 4, 6]:
+            if lengths == warm_up + killed_in:
                 raise KeyboardInterrupt
             yield index, seconds
 
@@ -515,14 +525,16 @@ def test_a_benchmark_that_is_killed_goes_on_where_it_was(tmp_path: Path, monkeyp
         patched.setattr(measuring, "alternate", killed)
         with pytest.raises(KeyboardInterrupt):
             measure()
-    assert lengths == [4, 4, 6, 6, 4, 4, 6]
     kept = json.loads(path.read_text(encoding="utf-8"))["values"]
-    (seconds,) = (value for name, value in kept.items() if name.startswith("seconds,"))
-    rows = measure()
-    assert lengths == [6, 6, 6, 6]  # warm-up and windows of what was not timed
-    assert float(rows[0]["tokens_per_second"]) == pytest.approx(12 / np.median(seconds), rel=0.01)
-    measure(replace(settings, windows=3))
-    assert lengths == [4, 4, 6, 6, 4, 4, 4, 6, 6, 6]  # another question is answered anew
+    windows = next(value for name, value in kept.items() if name.startswith("seconds,"))
+    (row, _) = measure()
+    assert lengths == goes_on_with
+    tokens = 4 if phase == "train-single" else 12
+    low, high = float(row["low"]), float(row["high"])
+    assert windows
+    assert all(pytest.approx(tokens / window, rel=0.01) in (low, high) for window in windows)
+    measure(replace(settings, windows=1))
+    assert lengths == [*warm_up, 4, 6]  # another question is answered anew
 
 
 def test_a_study_says_what_is_measured_and_options_overrule_it(monkeypatch: pytest.MonkeyPatch) -> None:
