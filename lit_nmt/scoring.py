@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,9 @@ def score(study: str, also: Path | None = None) -> None:
 def _score(study: Study, elsewhere: Results | None) -> None:
     folder = study.results_folder
     outcomes = {run.folder: _outcome(run) for run in study.runs}
-    finished = [run for run in study.runs if outcomes[run.folder]["status"] == "finished"]
-    missing = [run for run in study.runs if outcomes[run.folder]["status"] == "missing"]
-    sentences, examples = _collect(study, finished)
+    with_status = lambda status: [run for run in study.runs if outcomes[run.folder]["status"] == status]
+    missing = with_status("missing")
+    sentences, examples = _collect(study, [run for run in with_status("finished") if _is_translated(study, run)])
     curves = {run.folder: _curve(study, run) for run in study.runs}
     origins = {run.folder: _origin(run, outcomes[run.folder]) for run in study.runs}
     if elsewhere is not None:
@@ -94,11 +95,28 @@ def _identity(run: PlannedRun) -> dict[str, Any]:
     return {"corpus": run.corpus, "model": run.model, "seed": run.seed}
 
 
+def _is_translated(study: Study, run: PlannedRun) -> bool:
+    """Whether a run has translated all that the study asks for; what is missing is told on stderr.
+
+    By a part of its test sets a run would be judged on other sentences than the study planned.
+    """
+    wanted = [_translation_file(run, *part) for part in product(study.test_sets_of(run.corpus), study.decodings)]
+    missing = [path for path in wanted if not path.is_file()]
+    if missing:
+        all_of_them = f"{missing[0]} and {len(missing) - 1} more are" if missing[1:] else f"{missing[0]} is"
+        print(f"lit-nmt: {all_of_them} missing; the report leaves this run out", file=sys.stderr)
+    return not missing
+
+
+def _translation_file(run: PlannedRun, test_set: str, decoding: str) -> Path:
+    return run.folder / "translations" / f"{test_set}.{decoding}.jsonl"
+
+
 # ---------------------------------------------------------------------------------------------- translations
 
 
 def _collect(study: Study, runs: Sequence[PlannedRun]) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
-    """The content of `sentences.parquet` and of `examples.jsonl`, from runs that have finished."""
+    """The content of `sentences.parquet` and of `examples.jsonl`, from runs that are trained and translated."""
     parts = [_counts({}, pd.DataFrame(columns=list(TRANSLATION_COLUMNS)), np.zeros((0, len(STATISTICS))))]
     examples = []
     for corpus in study.corpora:
@@ -131,8 +149,6 @@ def _translations(
 ) -> dict[tuple[int, str], pd.DataFrame]:
     """Translations of a test set by place of the run and decoding, all of the same sentences.
 
-    A file that is missing is told on stderr and left out.
-
     Raises:
         UserError: if the runs did not translate the same sentences.
     """
@@ -140,9 +156,8 @@ def _translations(
     first: tuple[Path, pd.DataFrame] | None = None
     for place, run in enumerate(runs):
         for decoding in decodings:
-            path = run.folder / "translations" / f"{test_set}.{decoding}.jsonl"
-            if not path.is_file():
-                print(f"lit-nmt: {path} is missing; the report lacks it", file=sys.stderr)
+            path = _translation_file(run, test_set, decoding)
+            if not path.is_file():  # examples of a run from before its corpus had any
                 continue
             lines = _read_lines(path, TRANSLATION_COLUMNS, "translation")
             rows = pd.DataFrame(lines, columns=list(TRANSLATION_COLUMNS))

@@ -264,13 +264,16 @@ def test_what_tells_that_all_is_there_is_written_last(study, monkeypatch):
     assert not (study.results_folder / "sentences.parquet").exists()
 
 
-def test_a_translation_that_is_missing_is_told_and_left_out(study, capsys):
-    path = study.runs[0].folder / "translations" / "market.greedy.jsonl"
-    path.unlink()
+def test_a_run_that_lacks_a_translation_is_told_and_left_out(study, capsys):
+    run = study.runs[0]
+    for decoding in ("greedy", "beam5"):
+        (run.folder / "translations" / f"market.{decoding}.jsonl").unlink()
     score("trial")
-    assert f"{path} is missing" in capsys.readouterr().err
+    path = run.folder / "translations" / "market.greedy.jsonl"
+    assert f"{path} and 1 more are missing; the report leaves this run out" in capsys.readouterr().err
     sentences = pd.read_parquet(study.results_folder / "sentences.parquet")
-    assert len(sentences) == 3 * 2 * sum(TEST_SETS.values()) - TEST_SETS["market"]
+    assert len(sentences) == 2 * 2 * sum(TEST_SETS.values())
+    assert (run.model, run.seed) not in set(zip(sentences["model"], sentences["seed"], strict=True))
 
 
 def test_runs_that_translated_another_text_are_refused_before_anything_is_written(study):

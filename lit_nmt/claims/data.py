@@ -23,9 +23,8 @@ def transformers_need_more_data(study: Study, tables: Tables, settings: Settings
     If the claim holds, the Transformer gains more from every doubling of the text than the other does.
 
     Statistic: the interaction of log2(sentence pairs) and architecture on BLEU: the least-squares slope of BLEU
-    Transformer less BLEU attention seq2seq against log2 of the pairs, all sizes alike, so the mean over the
-    doublings. Interval over seeds (t, on the slopes of seeds that both have at every size), with the test sentences
-    resampled, alike at every size.
+    Transformer less BLEU attention seq2seq against log2 of the pairs, all sizes alike. Interval over seeds (t, on
+    the slopes of seeds that both have at every size), with the test sentences resampled, alike at every size.
 
     Supported where the whole interval lies above `smallest_effect` (BLEU per doubling), refuted where it lies
     below. Inconclusive where an arm does not reach `floor` of the other's BLEU at the largest size, or neither 5 BLEU

@@ -181,14 +181,16 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
     the lower cap is divided by that of the same model trained up to the higher one; the mean of the bins
     between the caps, which only the second was trained on, over the mean of those within both (geometric means,
     weighted by sentences). So 1 is no loss, and what makes one of the two trainings better at every length
-    cancels. A cap holds for both sides of a training pair, a bin for the source alone: just below a cap many
-    translations are longer than any that was trained on, so the bins within a `margin` below a cap are left out.
+    cancels. What does not: of equally many target tokens, training up to the lower cap spends more on short
+    sentences; so the ratio before it is divided stands in the evidence. A cap holds for both sides of a training
+    pair, a bin for the source alone: just below a cap many translations are longer than any that was trained on, so
+    the bins within a `margin` below a cap are left out.
     Interval over seeds and sentences, as in `fixed_vector_bottleneck`, on the logarithm.
 
     Supported where the whole interval lies above `smallest_effect` (a share, as 0.9), refuted where it lies
     below. Inconclusive where an arm does not reach `floor` of the best BLEU of these models in a bin within both
-    caps, or neither 5 BLEU there: who knows nothing has nothing to lose. Likewise with a single seed or fewer than the
-    study plans.
+    caps, or neither 5 BLEU there: who knows nothing has nothing to lose. Likewise where one of these models is absent,
+    with a single seed or fewer than the study plans.
 
     Settings: `caps` (corpora and the source words that they were trained up to, as {town-max30: 30, town-max50:
     50}), `margin` (source words, default 0), `models` (names, default all of the study), `floor`, `floor_bin`.
@@ -210,6 +212,8 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
         for model in models
     }
     best = np.array([max(_best(cell, study.primary.case) for cell in pair) for pair in parts])
+    absent = [model for model, own in measured.items() if own is None]
+    unknown = [f"nothing of {', '.join(absent)}, which may be the best of these models"] if absent else []
     findings = []
     for model, own in measured.items():
         part = f"{model}, {study.primary.length_set}, {study.primary.decoding}"
@@ -226,8 +230,13 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
         weights = outer / outer.sum() - inner / inner.sum()
         kept = own.log_ratio(weights)
         share = Interval(*(math.exp(number) for number in kept[:3]))
-        reasons = own.reasons(settings, list(np.array(own.labels)[within]), best, weights)
-        notes = [own.curve(), own.seeds_told(2, np.exp(weights @ log_ratio(own.bleu)))]
+        reasons = own.reasons(settings, list(np.array(own.labels)[within]), best, weights) + unknown
+        undivided = Interval(*(math.exp(number) for number in own.log_ratio(outer / outer.sum())[:3]))
+        notes = [
+            own.curve(),
+            f"their ratio between the caps, not divided by that within both: {spoken(undivided)} (exploratory)",
+            own.seeds_told(2, np.exp(weights @ log_ratio(own.bleu))),
+        ]
         past = np.where(lowest > low, own.sizes, 0)
         if np.count_nonzero(past) > 1:
             further = spoken(own.log_ratio(slope_weights(own.words, past)), 4)

@@ -243,6 +243,8 @@ def test_what_is_kept_is_the_ratio_past_the_cap_over_that_within() -> None:
         for seed in (1, 2, 3)
     ]
     assert found["value"] == pytest.approx(np.exp(np.mean(kept)))
+    undivided = np.exp(np.mean([mean_log_ratio(seed, ["31-40", "41-50"]) for seed in (1, 2, 3)]))
+    assert f"not divided by that within both: {undivided:.2f} [" in found["evidence"]
     over_seeds = t_interval(kept)
     assert found["low"] < np.exp(over_seeds.low) < np.exp(over_seeds.high) < found["high"]
 
@@ -262,6 +264,16 @@ def test_the_best_of_the_study_counts_where_it_has_been_trained_up_to_one_cap_al
     assert [row["verdict"] for row in found] == ["inconclusive", "inconclusive"]
     assert "of the best arm's BLEU" in found[0]["reason"]
     assert found[1]["reason"] == "no seed that was translated with both trainings"
+
+
+def test_whether_a_model_is_far_behind_is_not_known_while_another_is_absent() -> None:
+    sentences = translations(level(0.6), corpora=tuple(CAPS))["sentences"]
+    found = findings(CARRIES, {"sentences": sentences}, smallest_effect=0.9, caps=CAPS)
+    assert [row["verdict"] for row in found] == ["supported", "supported"]
+    alone = {"sentences": sentences[sentences["model"] != "transformer"]}
+    found = findings(CARRIES, alone, smallest_effect=0.9, caps=CAPS)
+    assert [row["verdict"] for row in found] == ["inconclusive", "inconclusive"]
+    assert found[0]["reason"] == "nothing of transformer, which may be the best of these models"
 
 
 def test_the_bins_just_below_a_cap_can_be_left_out() -> None:
