@@ -244,13 +244,13 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime, 
     trainer.callbacks = [*own, *trainer.callbacks, checkpoints]
     trainer.loggers = [TensorBoardLogger(folder, name="", version="tensorboard")]
     result: dict[str, Any] = {"status": "finished", "stopped_by": "budget"}
-    scored = ""
+    scored, scored_bleu = "", None
     os.environ[LEADER] = this_process()  # for the processes of other devices
     try:
         trainer.fit(model, data, ckpt_path=checkpoints.readable())
         if trainer.should_stop and record.target_tokens < data.target_tokens:
             result["stopped_by"] = "early_stopping"
-        scored = _choose_weights(trainer, model, data, checkpoints)
+        scored, scored_bleu = _choose_weights(trainer, model, data, checkpoints)
     except SystemExit:
         if trainer.interrupted:  # Lightning makes an exit with status 1 of it
             raise KeyboardInterrupt from None
@@ -275,6 +275,7 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime, 
     if not trainer.is_global_zero:
         return
     validations = [row for row in record.rows() if row["validation_loss"]]
+    bleus = [float(row["validation_bleu"]) for row in validations] if scored_bleu is None else [round(scored_bleu, 4)]
     result |= {
         "parameters": sum(p.numel() for p in model.parameters()),
         "target_tokens": record.target_tokens,
@@ -282,7 +283,7 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime, 
         "train_seconds": round(record.train_seconds, 1),
         "tokens_per_second": round(record.target_tokens / max(record.train_seconds, 1e-9), 1),
         "best_validation_loss": min((float(row["validation_loss"]) for row in validations), default=None),
-        "best_validation_bleu": max((float(row["validation_bleu"]) for row in validations), default=None),
+        "best_validation_bleu": max(bleus, default=None),
         "scored_weights": scored,
         "peak_memory_bytes": peak_memory_bytes(trainer.strategy.root_device),
         "precision": str(trainer.precision),
@@ -303,26 +304,30 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime, 
 
 def _choose_weights(
     trainer: pl.Trainer, model: TranslationModule, data: TranslationData, checkpoints: Checkpoints
-) -> str:
-    """Writes `best.ckpt`: the better, on validation BLEU, of the best single weights and the average of the last."""
+) -> tuple[str, float]:
+    """Writes `best.ckpt`: the better, on validation BLEU, of the best single weights and the average of the last.
+
+    Returns:
+        What they are, in words, and their validation BLEU.
+    """
     if not checkpoints.kept:
         raise UserError(
             f"{checkpoints.folder.parent}: the training ended before its first validation, so there is nothing to "
             "score; leave out trainer.max_steps and what else cuts it short"
         )
-    chosen = checkpoints.load_weights(checkpoints.best_step)
-    name = f"best, step {checkpoints.best_step}, validation BLEU {checkpoints.best_bleu:.2f}"
+    chosen, bleu = checkpoints.load_weights(checkpoints.best_step), checkpoints.best_bleu
+    name = f"best, step {checkpoints.best_step}"
     if len(checkpoints.recent) > 1:
         averaged = checkpoints.averaged()
         set_model_state_dict(model, averaged["state_dict"], options=StateDictOptions(full_state_dict=True))
         (scores,) = trainer.validate(model, data, verbose=False)
-        if scores["validation_bleu"] > checkpoints.best_bleu:
-            chosen = averaged
-            name = f"average of {len(checkpoints.recent)}, validation BLEU {scores['validation_bleu']:.2f}"
+        if scores["validation_bleu"] > bleu:
+            chosen, bleu = averaged, float(scores["validation_bleu"])
+            name = f"average of {len(checkpoints.recent)}"
     if trainer.is_global_zero:
         with replacing(checkpoints.folder / CHECKPOINT.name) as beside, open(beside, "wb") as file:
             torch.save(chosen, file)
-    return name
+    return f"{name}, validation BLEU {bleu:.2f}", bleu
 
 
 def peak_memory_bytes(device: torch.device) -> int:

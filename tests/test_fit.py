@@ -317,8 +317,9 @@ def test_validation_bleu_is_that_of_the_translations(workplace, whole):
     found = translate_ids(load_model(whole), [split.source[row] for row in range(len(split))])
     hypotheses = corpus.subwords.decode([best[0].tokens for best in found])
     bleu = corpus_bleu(Scorer(corpus.text("validation")[1]).statistics(hypotheses), "mixed")
-    scored = json.loads((whole / "fit.json").read_text())["scored_weights"]
-    assert scored.endswith(f"{bleu:.2f}")
+    record = json.loads((whole / "fit.json").read_text())
+    assert record["scored_weights"].endswith(f"{bleu:.2f}")
+    assert record["best_validation_bleu"] == pytest.approx(bleu, abs=0.001)
 
 
 def test_a_single_run_can_stop_early_on_validation_bleu(workplace, monkeypatch):
