@@ -86,7 +86,8 @@ def _at_a_glance(claims: pd.DataFrame) -> Table:
     ]
     note = (
         "How many verdicts there are, one for each text, model or machine on which it was measured: they are no "
-        "votes, and need not agree. A criterion of several conditions is judged one by one."
+        "votes, and need not agree. A criterion of several conditions is judged one by one. Each interval is one of "
+        "95 %, not widened for how many there are."
     )
     return Table("At a glance", columns, groups, note)
 
