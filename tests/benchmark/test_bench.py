@@ -533,7 +533,9 @@ def test_a_benchmark_that_is_killed_goes_on_where_it_was(
     low, high = float(row["low"]), float(row["high"])
     assert windows
     assert all(pytest.approx(tokens / window, rel=0.01) in (low, high) for window in windows)
-    assert float(row["tokens_per_second"]) == pytest.approx(tokens / np.median([tokens / low, tokens / high]), rel=0.01)
+    assert float(row["tokens_per_second"]) == pytest.approx(
+        tokens / np.median([tokens / low, tokens / high]), rel=0.01
+    )
     measure(replace(settings, windows=1))
     assert lengths == [*warm_up, 4, 6]  # another question is answered anew
 
