@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 from sacrebleu.metrics import BLEU
 
-from lit_nmt.claims import CLAIMS, criterion_commits, judge
+from lit_nmt.claims import CLAIMS, check_claims, criterion_commits, judge
 from lit_nmt.claims.contrasts import slope_weights, weighted
 from lit_nmt.claims.memory import slopes
 from lit_nmt.claims.speed import COUNTED
@@ -45,7 +45,7 @@ def verdicts(name, tables, **settings):
 
 
 def test_every_claim_says_what_it_claims_who_said_so_and_what_would_refute_it():
-    for name, function in CLAIMS.items():
+    for name, (_, function) in CLAIMS.items():
         assert function.__name__ == name.replace("-", "_")
         assert "Source: " in function.__doc__
         assert "efuted" in function.__doc__
@@ -53,8 +53,12 @@ def test_every_claim_says_what_it_claims_who_said_so_and_what_would_refute_it():
 
 
 def test_judge_gives_the_columns_of_claims_csv_even_without_results():
+    needed = {
+        "attention-carries-to-untrained-lengths": {"caps": {"town-max30": 30, "town-max50": 50}},
+        "transformers-need-more-data": {"pairs": {"town-1k": 1000, "town": 29000}},
+    }
     for name in CLAIMS:
-        table = judge(study(name, smallest_effect=0.1), {}, commits={name: "abc"})
+        table = judge(study(name, smallest_effect=0.1, **needed.get(name, {})), {}, commits={name: "abc"})
         assert list(table.columns) == [
             *("claim", "part", "study", "verdict", "statistic", "value", "low", "high"),
             *("criterion", "criterion_commit", "paper", "evidence", "reason"),
@@ -75,6 +79,43 @@ def test_a_claim_without_its_criterion_or_smallest_effect_is_refused():
         judge(study("constant-time", criterion=None, smallest_effect=1), {}, commits={})
     with pytest.raises(UserError, match=r'unknown claim constant-tim.*did you mean "constant-time"'):
         judge(study("constant-tim", smallest_effect=1), {}, commits={})
+
+
+@pytest.mark.parametrize(
+    ("name", "criterion", "expected"),
+    [
+        ("fixed-vector-bottleneck", {"floorbin": "5-10"}, r'unknown key "floorbin"; did you mean "floor_bin"'),
+        ("fixed-vector-bottleneck", {"floor": "half"}, "floor: found text 'half', expected a number"),
+        ("transformer-learns-long-sentences", {"over": ["words"]}, "expected bins or test sets"),
+        ("transformers-need-more-data", {"pairs": {"town": "many"}}, "pairs.town: found text 'many', expected a whole"),
+        ("transformers-need-more-data", {"pairs": {"town": 29000}}, "pairs: expected two corpora or more"),
+        ("attention-carries-to-untrained-lengths", {"caps": {"town": 30}}, "caps: found 1, expected two"),
+        ("plain-networks-cannot-map-sequences", {"past": 31, "smallest_loss": 0.2}, "fits and past: one found without"),
+        ("plain-networks-cannot-map-sequences", {"shifted": "names"}, "smallest_loss: nothing there; shifted needs it"),
+    ],
+)
+def test_a_criterion_that_says_what_no_claim_reads_is_refused(name, criterion, expected):
+    with pytest.raises(UserError, match=expected) as caught:
+        judge(study(name, smallest_effect=1, **criterion), {}, commits={})
+    assert f"trial.yaml: claims.{name}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "expected"),
+    [
+        ({"without": "seq2sec"}, r'claims.fixed-vector-bottleneck: without: no "seq2sec" .* did you mean "seq2seq"'),
+        ({"beside": [["seq2seq-wide", "attention-seq2seq"]]}, 'beside: no "seq2seq-wide" in this study'),
+        ({}, None),
+    ],
+)
+def test_a_criterion_names_models_that_the_study_has(criterion, expected):
+    own = study("fixed-vector-bottleneck", smallest_effect=1, **criterion)
+    own.models = {"seq2seq": None, "attention-seq2seq": None}
+    if expected is None:
+        check_claims(own)
+    else:
+        with pytest.raises(UserError, match=expected):
+            check_claims(own)
 
 
 def test_decisions_need_the_whole_interval_on_one_side():
@@ -519,7 +560,7 @@ def test_every_network_is_judged_and_what_is_not_set_is_not():
 
 
 def test_what_a_part_lacks_is_told():
-    with pytest.raises(UserError, match="smallest_loss: found None; past needs it"):
+    with pytest.raises(UserError, match="smallest_loss: nothing there; past needs it"):
         verdicts(PLAIN, {}, **{**SETTINGS, "smallest_loss": None})
     tables = network_tables((0.4, 0.2, 0.4, 0.2))
     kept = tables["sentences"].query("test_set != 'names_shifted'")

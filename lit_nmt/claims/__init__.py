@@ -21,16 +21,19 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
-from lit_nmt.claims.data import transformers_need_more_data
+from lit_nmt.claims.data import MoreData, transformers_need_more_data
 from lit_nmt.claims.length import (
+    FixedVector,
+    LongSentences,
+    UntrainedLengths,
     attention_carries_to_untrained_lengths,
     fixed_vector_bottleneck,
     transformer_learns_long_sentences,
 )
-from lit_nmt.claims.memory import recurrent_nets_forget
-from lit_nmt.claims.networks import plain_networks_cannot_map_sequences
-from lit_nmt.claims.speed import constant_time, recurrence_is_slower_to_train
-from lit_nmt.claims.verdicts import Claim, Decision, Tables
+from lit_nmt.claims.memory import Forgetting, recurrent_nets_forget
+from lit_nmt.claims.networks import PlainNetworks, plain_networks_cannot_map_sequences
+from lit_nmt.claims.speed import ConstantTime, TrainingSpeed, constant_time, recurrence_is_slower_to_train
+from lit_nmt.claims.verdicts import Claim, Criterion, Decision, Tables
 from lit_nmt.code import git
 from lit_nmt.configuration import build, suggestion
 from lit_nmt.errors import UserError
@@ -39,16 +42,16 @@ if TYPE_CHECKING:
     from lit_nmt.studies import Study
 
 CLAIMS: dict[str, Claim] = {
-    "plain-networks-cannot-map-sequences": plain_networks_cannot_map_sequences,
-    "fixed-vector-bottleneck": fixed_vector_bottleneck,
-    "attention-carries-to-untrained-lengths": attention_carries_to_untrained_lengths,
-    "recurrent-nets-forget": recurrent_nets_forget,
-    "recurrence-is-slower-to-train": recurrence_is_slower_to_train,
-    "constant-time": constant_time,
-    "transformers-need-more-data": transformers_need_more_data,
-    "transformer-learns-long-sentences": transformer_learns_long_sentences,
+    "plain-networks-cannot-map-sequences": Claim(PlainNetworks, plain_networks_cannot_map_sequences),
+    "fixed-vector-bottleneck": Claim(FixedVector, fixed_vector_bottleneck),
+    "attention-carries-to-untrained-lengths": Claim(UntrainedLengths, attention_carries_to_untrained_lengths),
+    "recurrent-nets-forget": Claim(Forgetting, recurrent_nets_forget),
+    "recurrence-is-slower-to-train": Claim(TrainingSpeed, recurrence_is_slower_to_train),
+    "constant-time": Claim(ConstantTime, constant_time),
+    "transformers-need-more-data": Claim(MoreData, transformers_need_more_data),
+    "transformer-learns-long-sentences": Claim(LongSentences, transformer_learns_long_sentences),
 }
-"""The claims by their names in a study's YAML; the docstring of each is what a report prints about it."""
+"""The claims by their names in a study's YAML; the docstring of each function is what a report prints about it."""
 
 
 @dataclass(frozen=True)
@@ -77,27 +80,42 @@ class Verdict:
     reason: str
 
 
+def criteria(study: Study) -> dict[str, Criterion]:
+    """What decides each claim that a study names.
+
+    Raises:
+        UserError: a claim that is not known, or a criterion that lacks a key, has an unknown one or a wrong value.
+    """
+    found = {}
+    for name, content in study.claims.items():
+        if name not in CLAIMS:
+            raise UserError(f"{study.path}: claims: unknown claim {name}{suggestion(name, CLAIMS)}")
+        place = f"{study.path}: claims.{name}"
+        found[name] = build(CLAIMS[name].criterion, content, place)
+        found[name].check(place)
+    return found
+
+
 def check_claims(study: Study) -> None:
     """Refuses claims of a study that cannot be judged, in one line.
 
     Raises:
-        UserError: a claim that is not known, or lacks its criterion or smallest effect.
+        UserError: as `criteria`, or a criterion that names what the study does not have.
     """
-    for name, settings in study.claims.items():
-        if name not in CLAIMS:
-            raise UserError(f"{study.path}: claims: unknown claim {name}{suggestion(name, CLAIMS)}")
-        for key, kind in (("criterion", str), ("smallest_effect", float)):
-            if key not in settings:
-                raise UserError(f'{study.path}: claims.{name}: the key "{key}" is missing; decide it before training')
-            build(kind, settings[key], f"{study.path}: claims.{name}: {key}")
+    known = [*study.models, *study.corpora]
+    for claim, criterion in criteria(study).items():
+        for key, names in criterion.named().items():
+            for name in names:
+                if name not in known:
+                    place = f"{study.path}: claims.{claim}: {key}"
+                    raise UserError(f'{place}: no "{name}" in this study{suggestion(name, known)}')
 
 
 def judge(study: Study, tables: Tables, commits: Mapping[str, str]) -> pd.DataFrame:
     """`claims.csv`: the verdicts on the claims that a study names.
 
     Args:
-        study: has `name`, `path`, `claims` (name to criterion, smallest_effect and further settings), `models`,
-            `bins` and `primary`.
+        study: has `name`, `path`, `claims` (a criterion each), `models`, `corpora`, `seeds_of`, `bins` and `primary`.
         tables: results by file stem: "throughput", "operations", "gradients", "sentences" (a missing table counts
             as an empty one).
         commits: of the criteria, as from `criterion_commits`.
@@ -108,15 +126,14 @@ def judge(study: Study, tables: Tables, commits: Mapping[str, str]) -> pd.DataFr
     Raises:
         UserError: a claim that cannot be judged.
     """
-    check_claims(study)
     rows = []
-    for name, settings in study.claims.items():
-        for finding in CLAIMS[name](study, tables, settings):
+    for name, criterion in criteria(study).items():
+        for finding in CLAIMS[name].judge(study, tables, criterion):
             rows.append(
                 Verdict(
                     claim=name,
                     study=study.name,
-                    criterion=settings["criterion"],
+                    criterion=criterion.criterion,
                     criterion_commit=commits.get(name, ""),
                     **asdict(finding),
                 )

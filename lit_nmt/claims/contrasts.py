@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lit_nmt.claims.verdicts import Settings, Tables, table
+from lit_nmt.claims.verdicts import Floor, Tables, table
 from lit_nmt.data.corpora import POOLED
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL, Cell, cells
@@ -86,7 +86,7 @@ class Contrast:
 
     def reasons(
         self,
-        settings: Settings,
+        criterion: Floor,
         among: Sequence[str] = (),
         best: np.ndarray | None = None,
         in_logarithms: np.ndarray | None = None,
@@ -98,15 +98,15 @@ class Contrast:
         best, each arm must reach `floor` (a share, default 0.5) of the best arm's BLEU, and one `LEAST_BLEU`.
 
         Args:
-            settings: of the claim.
+            criterion: of the claim.
             among: labels of the parts where the floor may be looked for, default all.
             best: BLEU of the best arm in each part (parts,), where there are others than these two.
             in_logarithms: the weights of the parts (parts,) in a sum of logarithms, if it is one that decides.
         """
         found = list(self.few_seeds)
         labels = list(among) or self.labels
-        floor, named = float(settings.get("floor", 0.5)), settings.get("floor_bin") or []
-        named = [named] if isinstance(named, str) else list(named)
+        floor, named = criterion.floor, criterion.floor_bin or []
+        named = [named] if isinstance(named, str) else named
         known = [label for label in named if label in labels]
         top = self.means.max(axis=1) if best is None else best
         shares = dict(zip(self.labels, self.means.min(axis=1) / np.maximum(top, TINY), strict=True))

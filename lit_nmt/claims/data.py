@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lit_nmt.claims.contrasts import contrast, primary_cells, slope_weights, spoken
-from lit_nmt.claims.verdicts import SCORED, Finding, Settings, Tables, conclude, decide, undecided
+from lit_nmt.claims.verdicts import SCORED, Finding, Floor, Tables, conclude, decide, undecided
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL
 
@@ -15,7 +17,29 @@ if TYPE_CHECKING:
     from lit_nmt.studies import Study
 
 
-def transformers_need_more_data(study: Study, tables: Tables, settings: Settings) -> list[Finding]:
+@dataclass(frozen=True)
+class MoreData(Floor):
+    """Of `transformers_need_more_data`; its floor is at the largest size.
+
+    Attributes:
+        pairs: Corpora and their training pairs, as {town-1k: 1000, town: 29000}.
+        transformers: Models, each judged by itself.
+        recurrent: What they are measured against.
+    """
+
+    pairs: dict[str, int] = field(default_factory=dict)
+    transformers: list[str] = field(default_factory=lambda: ["transformer"])
+    recurrent: str = "attention-seq2seq"
+
+    def check(self, place: str) -> None:
+        if len(self.pairs) < 2 or min(self.pairs.values()) < 1:
+            raise UserError(f"{place}: pairs: expected two corpora or more, each with its training pairs, 1 or more")
+
+    def named(self) -> Mapping[str, Sequence[str]]:
+        return {"pairs": list(self.pairs), "transformers": self.transformers, "recurrent": [self.recurrent]}
+
+
+def transformers_need_more_data(study: Study, tables: Tables, criterion: MoreData) -> list[Finding]:
     """Transformers need more data than recurrent models with attention.
 
     Source: a common belief. Against it Araabi & Monz 2020 (arXiv:2011.02266): with settings for small data the
@@ -30,31 +54,26 @@ def transformers_need_more_data(study: Study, tables: Tables, settings: Settings
     below. Inconclusive where an arm does not reach `floor` of the other's BLEU at the largest size, or neither 5 BLEU
     there, and with a single seed or fewer than the study plans. How far apart the two are at each size stands in the
     evidence: more gained may also be a lead that grows, or a single step.
-
-    Settings: `pairs` (corpora and their training pairs, as {town-1k: 1000, town: 29000}), `transformers` (models'
-    names, default [transformer]), `recurrent` (default attention-seq2seq), `floor` (share, default 0.5).
     """
     statistic = "BLEU that the Transformer gains more per doubling of the pairs"
     paper = "Araabi & Monz 2020, arXiv:2011.02266"
-    recurrent = settings.get("recurrent", "attention-seq2seq")
-    pairs = sorted(settings.get("pairs", {}).items(), key=lambda item: float(item[1]))
-    if any(float(count) <= 0 for _, count in pairs):
-        raise UserError(f"{study.path}: claims: transformers-need-more-data: pairs: expected numbers above 0")
+    recurrent = criterion.recurrent
+    pairs = sorted(criterion.pairs.items(), key=lambda item: item[1])
     found = []
-    for transformer in settings.get("transformers", ["transformer"]):
+    for transformer in criterion.transformers:
         cells = {
             corpus: cell
             for corpus, own in primary_cells(study, tables, [transformer, recurrent]).items()
             for cell in own
             if cell.test_set == study.primary.test_set and cell.bin == ALL
         }
-        sizes = [(corpus, float(count)) for corpus, count in pairs if corpus in cells]
+        sizes = [(corpus, count) for corpus, count in pairs if corpus in cells]
         part = f"{transformer} against {recurrent}, {study.primary.test_set}, {study.primary.decoding}"
         measured = contrast(
             study,
             [(cells[corpus], cells[corpus]) for corpus, _ in sizes],
             (transformer, recurrent),
-            labels=[f"{count:,.0f} pairs" for _, count in sizes],
+            labels=[f"{count:,} pairs" for _, count in sizes],
             same_sentences=True,
         )
         if measured is None or len(sizes) < len(pairs) or len(sizes) < 2:
@@ -69,7 +88,7 @@ def transformers_need_more_data(study: Study, tables: Tables, settings: Settings
         weights = slope_weights(doublings, np.ones(len(sizes)))
         gain = measured.difference(weights)
         gaps = [measured.difference(one) for one in np.eye(len(sizes))]
-        reasons = measured.reasons({**settings, "floor_bin": measured.labels[-1]})
+        reasons = measured.reasons(replace(criterion, floor_bin=measured.labels[-1]))
         notes = [
             measured.curve(),
             f"{transformer} less {recurrent}, BLEU: "
@@ -84,7 +103,7 @@ def transformers_need_more_data(study: Study, tables: Tables, settings: Settings
                 statistic,
                 paper,
                 gain,
-                decide(gain.low, gain.high, float(settings["smallest_effect"])),
+                decide(gain.low, gain.high, criterion.smallest_effect),
                 reasons,
                 notes,
                 SCORED,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from lit_nmt.claims.contrasts import (
     slope_weights,
     spoken,
 )
-from lit_nmt.claims.verdicts import SCORED, Decision, Finding, Settings, Tables, conclude, decide, undecided
+from lit_nmt.claims.verdicts import SCORED, Decision, Finding, Floor, Tables, conclude, decide, undecided
 from lit_nmt.data.corpora import POOLED
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL, Cell
@@ -30,8 +31,74 @@ from lit_nmt.metrics import Case
 if TYPE_CHECKING:
     from lit_nmt.studies import Study
 
+Over = Literal["bins", "test sets"]
+"""The parts of a text that differ in length: length bins, or test sets as a whole."""
 
-def fixed_vector_bottleneck(study: Study, tables: Tables, settings: Settings) -> list[Finding]:
+
+@dataclass(frozen=True)
+class Slopes(Floor):
+    """What decides a claim about the slope of log(BLEU of one model / of another) over source words.
+
+    Attributes:
+        over: Over what parts, each judged apart.
+        longest: Source words of the longest bin.
+        beside: Further pairs of models, as [[seq2seq-wide, attention-seq2seq]], whose slopes are told in the evidence
+            as exploratory.
+    """
+
+    over: list[Over] = field(default_factory=lambda: ["bins"])
+    longest: float = math.inf
+    beside: list[tuple[str, str]] = field(default_factory=list)
+
+    def named(self) -> Mapping[str, Sequence[str]]:
+        return {"beside": [model for pair in self.beside for model in pair]}
+
+
+@dataclass(frozen=True)
+class FixedVector(Slopes):
+    """Of `fixed_vector_bottleneck`: a model without attention and one with it."""
+
+    without: str = "seq2seq"
+    attention: str = "attention-seq2seq"
+
+    def named(self) -> Mapping[str, Sequence[str]]:
+        return {**super().named(), "without": [self.without], "attention": [self.attention]}
+
+
+@dataclass(frozen=True)
+class LongSentences(Slopes):
+    """Of `transformer_learns_long_sentences`: a Transformer and a recurrent model."""
+
+    transformer: str = "transformer"
+    recurrent: str = "attention-seq2seq"
+
+    def named(self) -> Mapping[str, Sequence[str]]:
+        return {**super().named(), "transformer": [self.transformer], "recurrent": [self.recurrent]}
+
+
+@dataclass(frozen=True)
+class UntrainedLengths(Floor):
+    """Of `attention_carries_to_untrained_lengths`.
+
+    Attributes:
+        caps: Corpora and the source words that they were trained up to, as {town-max30: 30, town-max50: 50}.
+        margin: Source words below a cap whose bins are left out.
+        models: Default all of the study.
+    """
+
+    caps: dict[str, int] = field(default_factory=dict)
+    margin: int = 0
+    models: list[str] = field(default_factory=list)
+
+    def check(self, place: str) -> None:
+        if len(self.caps) != 2:
+            raise UserError(f"{place}: caps: found {len(self.caps)}, expected two corpora with their longest words")
+
+    def named(self) -> Mapping[str, Sequence[str]]:
+        return {"caps": list(self.caps), "models": self.models}
+
+
+def fixed_vector_bottleneck(study: Study, tables: Tables, criterion: FixedVector) -> list[Finding]:
     """One vector for a whole sentence is a bottleneck that attention removes.
 
     Source: Bahdanau et al. 2015, Figure 2, and Cho et al. 2014; against it Sutskever et al. 2014, Figure 3.
@@ -47,23 +114,19 @@ def fixed_vector_bottleneck(study: Study, tables: Tables, settings: Settings) ->
     any length. Likewise where neither reaches 5 BLEU there, with a single seed or fewer than the study plans, or
     with fewer than two bins.
 
-    Settings: `without`, `with` (models' names), `floor` (share, default 0.5), `floor_bin` ("low-high", or
-    several, of which the first that is there counts), and those of `slopes`.
     """
-    arms = settings.get("without", "seq2seq"), settings.get("with", "attention-seq2seq")
-    smallest = float(settings["smallest_effect"])
-    return slopes(
+    return _slope_findings(
         study,
         tables,
-        settings,
-        arms,
+        criterion,
+        (criterion.without, criterion.attention),
         "slope of log(BLEU without / with attention) per source word",
         "Bahdanau et al. 2015, arXiv:1409.0473, Figure 2",
-        lambda slope: decide(-slope.high, -slope.low, smallest),
+        lambda slope: decide(-slope.high, -slope.low, criterion.smallest_effect),
     )
 
 
-def transformer_learns_long_sentences(study: Study, tables: Tables, settings: Settings) -> list[Finding]:
+def transformer_learns_long_sentences(study: Study, tables: Tables, criterion: LongSentences) -> list[Finding]:
     """The Transformer learns long sentences well: as well, against short ones, as recurrence with attention does.
 
     Source: Vaswani et al. 2017, section 4: any two words are one step apart, which should make dependencies over
@@ -76,42 +139,32 @@ def transformer_learns_long_sentences(study: Study, tables: Tables, settings: Se
     Supported where the whole interval lies above -`smallest_effect` (the smallest decline of interest, per
     source word), refuted where it lies below. Inconclusive, whatever the slope, where either model does not
     reach `floor` of the other's BLEU, as there.
-
-    Settings: `transformer`, `recurrent` (models' names), `longest` (source words of the longest bin; default no
-    bound), `floor`, `floor_bin`, and those of `slopes`.
     """
-    arms = settings.get("transformer", "transformer"), settings.get("recurrent", "attention-seq2seq")
-    smallest = float(settings["smallest_effect"])
-    return slopes(
+    return _slope_findings(
         study,
         tables,
-        settings,
-        arms,
+        criterion,
+        (criterion.transformer, criterion.recurrent),
         "slope of log(BLEU Transformer / attention seq2seq) per source word",
         "Vaswani et al. 2017, arXiv:1706.03762, section 4",
-        lambda slope: decide(slope.low, slope.high, -smallest),
+        lambda slope: decide(slope.low, slope.high, -criterion.smallest_effect),
     )
 
 
-def slopes(
+def _slope_findings(
     study: Study,
     tables: Tables,
-    settings: Settings,
+    criterion: Slopes,
     arms: tuple[str, str],
     statistic: str,
     paper: str,
     decision: Callable[[Interval], Decision],
 ) -> list[Finding]:
-    """The slope of log(BLEU of the first arm / of the second) over source words, a finding a corpus.
-
-    Settings: `over` (a list of "bins", the default, and "test sets", for test sets that differ in length), `longest`
-    (source words), `beside` (further pairs of models, as [[seq2seq-wide, attention-seq2seq]], whose slopes are told
-    in the evidence as exploratory).
-    """
+    """The slope of log(BLEU of the first arm / of the second) over source words, a finding a corpus."""
     found = []
     for corpus, cells in primary_cells(study, tables, arms).items():
-        for over in settings.get("over", ["bins"]):
-            parts = _parts(study, cells, over, settings.get("longest", math.inf))
+        for over in criterion.over:
+            parts = _parts(study, cells, over, criterion.longest)
             labels = [cell.bin if over == "bins" else cell.test_set for cell in parts]
             where = study.primary.length_set if over == "bins" else f"over {over}"
             part = f"{corpus}, {where}, {study.primary.decoding}"
@@ -123,23 +176,21 @@ def slopes(
                 continue
             weights = slope_weights(measured.words, measured.sizes)
             slope = measured.log_ratio(weights)
-            reasons = measured.reasons(settings, in_logarithms=weights)
+            reasons = measured.reasons(criterion, in_logarithms=weights)
             notes = _notes(measured)
-            for pair in settings.get("beside", []):
+            for pair in criterion.beside:
                 cells_beside = primary_cells(study, tables, pair).get(corpus, [])
-                others = _parts(study, cells_beside, over, settings.get("longest", math.inf))
-                beside = contrast(study, [(cell, cell) for cell in others], tuple(pair))
+                others = _parts(study, cells_beside, over, criterion.longest)
+                beside = contrast(study, [(cell, cell) for cell in others], pair)
                 notes += [_beside(beside)] if beside else []
             found.append(conclude(part, statistic, paper, slope, decision(slope), reasons, notes, SCORED))
     return found or [undecided("", statistic, paper, f"no translations by {arms[0]} and {arms[1]}")]
 
 
-def _parts(study: Study, cells: Sequence[Cell], over: str, longest: float) -> list[Cell]:
+def _parts(study: Study, cells: Sequence[Cell], over: Over, longest: float) -> list[Cell]:
     """The parts of a text that differ in length, from the shortest: bins, or whole test sets."""
     if over == "bins":
         return [cell for cell in length_bins(study, cells) if bounds(cell.bin)[1] <= longest]
-    if over != "test sets":
-        raise UserError(f"{study.path}: claims: over: found {over!r}, expected bins or test sets")
     whole = [cell for cell in cells if cell.bin == ALL and cell.test_set != POOLED]
     return sorted(whole, key=lambda cell: float(cell.source_words.mean()))
 
@@ -170,7 +221,7 @@ def _beside(measured: Contrast) -> str:
     )
 
 
-def attention_carries_to_untrained_lengths(study: Study, tables: Tables, settings: Settings) -> list[Finding]:
+def attention_carries_to_untrained_lengths(study: Study, tables: Tables, criterion: UntrainedLengths) -> list[Finding]:
     """With attention, what was learned on short sentences carries to longer ones than were trained on.
 
     Source: Bahdanau et al. 2015, Figure 2, who train on at most 30 and at most 50 words. Of the Transformer
@@ -191,21 +242,16 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
     below. Inconclusive where an arm does not reach `floor` of the best BLEU of these models in a bin within both
     caps, or neither 5 BLEU there: who knows nothing has nothing to lose. Likewise where one of these models is absent,
     with a single seed or fewer than the study plans.
-
-    Settings: `caps` (corpora and the source words that they were trained up to, as {town-max30: 30, town-max50:
-    50}), `margin` (source words, default 0), `models` (names, default all of the study), `floor`, `floor_bin`.
     """
     statistic = "share of BLEU kept beyond the trained lengths"
     paper = "Bahdanau et al. 2015, arXiv:1409.0473, Figure 2"
-    caps = {str(name): int(cap) for name, cap in settings.get("caps", {}).items()}
-    models = [str(name) for name in settings.get("models", study.models)]
+    caps, models, margin = criterion.caps, criterion.models or list(study.models), criterion.margin
     found = primary_cells(study, tables, models)
-    if len(caps) != 2 or not caps.keys() <= found.keys():
+    if not caps.keys() <= found.keys():
         return [undecided("", statistic, paper, f"no translations of two corpora with caps ({', '.join(caps)})")]
     (short, low), (long, high) = sorted(caps.items(), key=lambda item: item[1])
     parts = list(zip(length_bins(study, found[short]), length_bins(study, found[long]), strict=False))
     lowest, highest = (np.array([bounds(a.bin)[end] for a, _ in parts]) for end in (0, 1))
-    margin = int(settings.get("margin", 0))
     within, beyond = highest <= low - margin, (lowest > low) & (highest <= high - margin)
     measured = {
         model: contrast(study, parts, (model, model), (f"trained up to {low} words", f"up to {high}"))
@@ -230,7 +276,7 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
         weights = outer / outer.sum() - inner / inner.sum()
         kept = own.log_ratio(weights)
         share = Interval(*(math.exp(number) for number in kept[:3]))
-        reasons = own.reasons(settings, list(np.array(own.labels)[within]), best, weights) + unknown
+        reasons = own.reasons(criterion, list(np.array(own.labels)[within]), best, weights) + unknown
         undivided = Interval(*(math.exp(number) for number in own.log_ratio(outer / outer.sum())[:3]))
         notes = [
             own.curve(),
@@ -241,7 +287,7 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, setting
         if np.count_nonzero(past) > 1:
             further = spoken(own.log_ratio(slope_weights(own.words, past)), 4)
             notes.append(f"log of their ratio past {low} words changes by {further} per word (exploratory)")
-        decided = decide(share.low, share.high, settings["smallest_effect"])
+        decided = decide(share.low, share.high, criterion.smallest_effect)
         findings.append(conclude(part, statistic, paper, share, decided, reasons, notes, SCORED))
     return findings
 

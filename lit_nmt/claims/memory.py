@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lit_nmt.claims.contrasts import LEAST_BLEU, length_bins, primary_cells, seeds_in_words, too_few_seeds
-from lit_nmt.claims.verdicts import Finding, Settings, Tables, conclude, decide, table, undecided
+from lit_nmt.claims.verdicts import Criterion, Finding, Tables, conclude, decide, table, undecided
 from lit_nmt.evaluation import ALL, Cell
 from lit_nmt.intervals import Interval, nested_interval, resampled_sums
 from lit_nmt.metrics import SEED, is_exact
@@ -26,7 +27,27 @@ SLOPE = "slope of the log gradient norm per subword of distance"
 LOSS = "share of sentences recalled after the shortest delay less after the longest"
 
 
-def recurrent_nets_forget(study: Study, tables: Tables, settings: Settings) -> list[Finding]:
+@dataclass(frozen=True)
+class Forgetting(Criterion):
+    """Of `recurrent_nets_forget`.
+
+    Attributes:
+        recurrent: Models, each judged by itself.
+        recall: The corpus that asks to recall a word.
+        smallest_loss: Of interest, of the share of sentences recalled.
+        floor: Share recalled after the shortest delay.
+    """
+
+    recurrent: list[str] = field(default_factory=lambda: ["seq2seq"])
+    recall: str = "recall"
+    smallest_loss: float = 0.1
+    floor: float = 0.5
+
+    def named(self) -> Mapping[str, Sequence[str]]:
+        return {"recurrent": self.recurrent}
+
+
+def recurrent_nets_forget(study: Study, tables: Tables, criterion: Forgetting) -> list[Finding]:
     """A recurrent network forgets: what it has read long ago has no influence left, and is not learned from.
 
     Source: Bengio et al. 1994 and Pascanu et al. 2013, section 2, for plain recurrence, whose gradients fall (or
@@ -43,24 +64,19 @@ def recurrent_nets_forget(study: Study, tables: Tables, settings: Settings) -> l
     after training, of a model that translates that text with less than 5 BLEU, which may keep what it has read and
     make nothing of it; and of recall where not even the shortest delay is mastered (`floor`). Before training the
     gradient is that of the weights as they were drawn.
-
-    Settings: `recurrent` (models' names, default seq2seq), `recall` (the corpus that asks to recall a
-    word, default "recall"), `smallest_loss` (default 0.1), `floor` (share recalled after the shortest delay,
-    default 0.5).
     """
-    models = settings.get("recurrent", ["seq2seq"])
-    gradients, corpus = slopes(table(tables, "gradients")), recall_corpus(settings)
-    delays = length_bins(study, primary_cells(study, tables).get(corpus, []))
+    gradients = slopes(table(tables, "gradients"))
+    delays = length_bins(study, primary_cells(study, tables).get(criterion.recall, []))
     bleu = _bleu(study, tables)
     found = [
-        _gradient_finding(study, slope, gradients, models, settings, bleu)
+        _gradient_finding(study, slope, gradients, criterion, bleu)
         for slope in gradients
-        if slope.model in models
+        if slope.model in criterion.recurrent
     ]
-    found += [_recall_finding(study, delays, model, models, settings) for model in models if len(delays) > 1]
+    found += [_recall_finding(study, delays, model, criterion) for model in criterion.recurrent if len(delays) > 1]
     for part, statistic, reason in (
         ("gradients", SLOPE, "no gradients of these models; the study's key `probe` asks for them"),
-        ("recall", LOSS, f"no two delays in the corpus {corpus}"),
+        ("recall", LOSS, f"no two delays in the corpus {criterion.recall}"),
     ):
         if not any(finding.statistic.startswith(statistic) for finding in found):
             found.append(undecided(part, statistic, PAPER, reason))
@@ -82,9 +98,8 @@ def _bleu(study: Study, tables: Tables) -> dict[tuple[str, str], float]:
 def _gradient_finding(
     study: Study,
     slope: Slope,
-    slopes: list[Slope],
-    models: Sequence[str],
-    settings: Settings,
+    gradients: list[Slope],
+    criterion: Forgetting,
     bleu: dict[tuple[str, str], float],
 ) -> Finding:
     value, low, high, _ = slope.interval
@@ -95,11 +110,11 @@ def _gradient_finding(
             f"{slope.model} does not reach {LEAST_BLEU:g} BLEU on {slope.corpus}"
             + (f": {own:.1f}" if own == own else ", of which it has no translations")
         )
-    verdict = decide(-high, -low, float(settings["smallest_effect"]))
+    verdict = decide(-high, -low, criterion.smallest_effect)
     beside = [
         f"{other.model} {other.interval.value:.3f}"
-        for other in slopes
-        if other.model not in models and (other.corpus, other.training) == (slope.corpus, slope.training)
+        for other in gradients
+        if other.model not in criterion.recurrent and (other.corpus, other.training) == (slope.corpus, slope.training)
     ]
     notes = [
         f"the norm {'falls' if value < 0 else 'grows'} by {abs(math.expm1(value)):.1%} a subword"
@@ -112,9 +127,7 @@ def _gradient_finding(
     return conclude(part, statistic, PAPER, slope.interval, verdict, reasons, notes, "gradients.parquet")
 
 
-def _recall_finding(
-    study: Study, delays: list[Cell], model: str, models: Sequence[str], settings: Settings
-) -> Finding:
+def _recall_finding(study: Study, delays: list[Cell], model: str, criterion: Forgetting) -> Finding:
     part = f"{model}, recall, {delays[0].corpus}"
     seeds = delays[0].seeds(model)
     places = [*seeds.values()]
@@ -128,19 +141,19 @@ def _recall_finding(
         for number, end in enumerate((0, -1))
     ]
     interval = nested_interval((shares[0] - shares[-1])[places], (resampled[0] - resampled[1])[places])
-    own, floor = shares[:, places].mean(axis=1), float(settings.get("floor", 0.5))
+    own, floor = shares[:, places].mean(axis=1), criterion.floor
     reasons = too_few_seeds(study, seeds, [(delays[0].corpus, model)])
     if own[0] < floor:
         reasons.append(f"less than {floor:g} of the sentences are right after the shortest delay, {delays[0].bin}")
     curve = ", ".join(f"{share:.0%} at {cell.bin}" for cell, share in zip(delays, own, strict=True))
-    others = [name for name in dict.fromkeys(name for name, _ in delays[0].systems) if name not in models]
+    others = [name for name in dict.fromkeys(name for name, _ in delays[0].systems) if name not in criterion.recurrent]
     beside = [f"{name} {shares[-1][[*delays[-1].seeds(name).values()]].mean():.0%}" for name in others]
     notes = [
         f"right: {curve} source words",
         *([f"beside it, at {delays[-1].bin}: {', '.join(beside)}"] if beside else []),
         seeds_in_words(len(places)),
     ]
-    decided = decide(interval.low, interval.high, float(settings.get("smallest_loss", 0.1)))
+    decided = decide(interval.low, interval.high, criterion.smallest_loss)
     return conclude(part, LOSS, PAPER, interval, decided, reasons, notes, "sentences.parquet")
 
 
@@ -180,8 +193,3 @@ def slopes(gradients: pd.DataFrame) -> list[Slope]:
         interval = nested_interval(totals[:, 0] / totals[:, 1], resampled[..., 0] / resampled[..., 1])
         found.append(Slope(str(corpus), str(model), str(training), list(sums["products"].columns), interval))
     return found
-
-
-def recall_corpus(settings: Settings) -> str:
-    """The corpus that asks to recall a word."""
-    return str(settings.get("recall", "recall"))

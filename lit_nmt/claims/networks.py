@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lit_nmt.claims.contrasts import TINY, Contrast, contrast, primary_cells, seeds_in_words
-from lit_nmt.claims.verdicts import SCORED, Finding, Settings, Tables, conclude, decide, undecided
+from lit_nmt.claims.verdicts import SCORED, Criterion, Finding, Tables, conclude, decide, undecided
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL, Cell
 from lit_nmt.intervals import nested_interval
@@ -23,7 +25,40 @@ LONGEST = 9999
 """Words; the end of a bin without end."""
 
 
-def plain_networks_cannot_map_sequences(study: Study, tables: Tables, settings: Settings) -> list[Finding]:
+@dataclass(frozen=True)
+class PlainNetworks(Criterion):
+    """Of `plain_networks_cannot_map_sequences`; what is not set is not judged.
+
+    Attributes:
+        plain: Models, each judged by itself.
+        recurrent: What they are measured against.
+        floor: BLEU below which a share of it means nothing.
+        smallest_loss: Of interest, for length and position.
+        fits, past: For length: source words up to which sentences fit, and from which they do not.
+        unshifted, shifted: For position: test sets of the same sentences; the first is by default the primary one.
+    """
+
+    plain: list[str] = field(default_factory=lambda: ["feed-forward"])
+    recurrent: str = "seq2seq"
+    floor: float = 5
+    smallest_loss: float | None = None
+    fits: int | None = None
+    past: int | None = None
+    unshifted: str | None = None
+    shifted: str | None = None
+
+    def check(self, place: str) -> None:
+        for key in ("past", "shifted"):
+            if getattr(self, key) is not None and self.smallest_loss is None:
+                raise UserError(f"{place}: smallest_loss: nothing there; {key} needs it: write it down")
+        if (self.fits is None) != (self.past is None):
+            raise UserError(f"{place}: fits and past: one found without the other; write down both")
+
+    def named(self) -> Mapping[str, Sequence[str]]:
+        return {"plain": self.plain, "recurrent": [self.recurrent]}
+
+
+def plain_networks_cannot_map_sequences(study: Study, tables: Tables, criterion: PlainNetworks) -> list[Finding]:
     """A plain deep network cannot map sequences to sequences.
 
     Source: Sutskever et al. 2014, abstract and section 1: its inputs and targets are vectors of fixed
@@ -40,30 +75,22 @@ def plain_networks_cannot_map_sequences(study: Study, tables: Tables, settings: 
     Supported where the whole interval lies above `smallest_effect` (overall) or `smallest_loss` (length and
     position), refuted where it lies below. Inconclusive with a single seed, and where a model has fewer than
     `floor` BLEU of which a share is taken: it has learned too little for the share to mean anything.
-
-    Settings: `plain` (models' names), `recurrent` (a name), `floor` (BLEU, default 5); for length `fits` and
-    `past` (source words up to which sentences fit, and from which they do not); for position `unshifted` and
-    `shifted` (test sets of the same sentences); for both `smallest_loss`. What is not set is not judged.
     """
-    primary = study.primary
-    recurrent, networks = settings.get("recurrent", "seq2seq"), settings.get("plain", ["feed-forward"])
-    for key in ("past", "shifted"):
-        if key in settings and not isinstance(settings.get("smallest_loss"), int | float):
-            place = f"{study.path}: claims: plain-networks-cannot-map-sequences: smallest_loss"
-            raise UserError(f"{place}: found {settings.get('smallest_loss')!r}; {key} needs it: write it down")
-    bins = [(1, int(settings["fits"])), (int(settings["past"]), LONGEST)] if "past" in settings else []
+    primary, recurrent, networks = study.primary, criterion.recurrent, criterion.plain
+    bins = [(1, criterion.fits or 0), (criterion.past or 0, LONGEST)] if criterion.past is not None else []
     fits, past = (f"{low}-{high}" for low, high in bins) if bins else ("", "")
+    smallest_loss = criterion.smallest_loss or 0.0
     found = []
     for corpus, cells in primary_cells(study, tables, [recurrent, *networks], bins).items():
         known = {(cell.test_set, cell.bin): cell for cell in cells}
         for network in networks:
             where = f"{network}, {corpus}, {primary.decoding}"
-            pair = _Pair(study, network, recurrent, float(settings.get("floor", 5)))
+            pair = _Pair(study, network, recurrent, criterion.floor)
             found.append(
                 pair.overall(
                     f"overall: {where}, {primary.test_set}",
                     known.get((primary.test_set, ALL)),
-                    float(settings["smallest_effect"]),
+                    criterion.smallest_effect,
                 )
             )
             if bins:
@@ -71,20 +98,20 @@ def plain_networks_cannot_map_sequences(study: Study, tables: Tables, settings: 
                     pair.kept(
                         f"length: {where}, {primary.test_set}",
                         {
-                            f"up to {settings['fits']} words": known.get((primary.test_set, fits)),
-                            f"from {settings['past']} words": known.get((primary.test_set, past)),
+                            f"up to {criterion.fits} words": known.get((primary.test_set, fits)),
+                            f"from {criterion.past} words": known.get((primary.test_set, past)),
                         },
-                        float(settings["smallest_loss"]),
+                        smallest_loss,
                         paired=False,
                     )
                 )
-            if "shifted" in settings:
-                sets = [settings.get("unshifted", primary.test_set), settings["shifted"]]
+            if criterion.shifted is not None:
+                sets = [criterion.unshifted or primary.test_set, criterion.shifted]
                 found.append(
                     pair.kept(
                         f"position: {where}, {sets[0]} to {sets[1]}",
                         {name: known.get((name, ALL)) for name in sets},
-                        float(settings["smallest_loss"]),
+                        smallest_loss,
                         paired=True,
                     )
                 )

@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from lit_nmt.benchmark.settings import SINGLE
-from lit_nmt.claims.verdicts import Finding, Settings, Tables, conclude, decide, table, undecided
+from lit_nmt.claims.verdicts import Criterion, Finding, Tables, conclude, decide, table, undecided
 from lit_nmt.intervals import Interval
 
 if TYPE_CHECKING:
     from lit_nmt.studies import Study
 
 
-def recurrence_is_slower_to_train(study: Study, tables: Tables, settings: Settings) -> list[Finding]:
+@dataclass(frozen=True)
+class TrainingSpeed(Criterion):
+    """Of `recurrence_is_slower_to_train`: a Transformer, and recurrent models, each compared by itself."""
+
+    transformer: str = "transformer"
+    recurrent: list[str] = field(default_factory=lambda: ["seq2seq", "attention-seq2seq"])
+
+    def named(self) -> Mapping[str, Sequence[str]]:
+        return {"transformer": [self.transformer], "recurrent": self.recurrent}
+
+
+@dataclass(frozen=True)
+class ConstantTime(Criterion):
+    """Of `constant_time`: the model of which it is said."""
+
+    model: str = "transformer"
+
+    def named(self) -> Mapping[str, Sequence[str]]:
+        return {"model": [self.model]}
+
+
+def recurrence_is_slower_to_train(study: Study, tables: Tables, criterion: TrainingSpeed) -> list[Finding]:
     """Recurrence does not parallelise, so the Transformer trains faster than recurrent models.
 
     Source: Vaswani et al. 2017, sections 1 and 4. Claimed of training; whether decoding, which is sequential
@@ -30,19 +52,16 @@ def recurrence_is_slower_to_train(study: Study, tables: Tables, settings: Settin
 
     Supported where the whole interval lies above `smallest_effect` (a ratio, as 1.1), refuted where it lies below:
     for that hardware, since what a GPU does side by side one thread of a processor does in turn.
-
-    Settings: `transformer` (a model's name), `recurrent` (names); default the suite's own.
     """
     paper = "Vaswani et al. 2017, arXiv:1706.03762"
     statistic = "ratio of target tokens/s in {}, Transformer / recurrent"
-    smallest = float(settings["smallest_effect"])
-    transformer = settings.get("transformer", "transformer")
+    transformer = criterion.transformer
     found = []
     rows = table(tables, "throughput")
     rows = rows[rows["source_length"].isna()] if len(rows) else rows
     for setup, group in setups(rows):
         fast = group[group["model"] == transformer]
-        for recurrent in settings.get("recurrent", ["seq2seq", "attention-seq2seq"]):
+        for recurrent in criterion.recurrent:
             slow = group[group["model"] == recurrent]
             if len(fast) != 1 or len(slow) != 1:
                 continue
@@ -58,7 +77,7 @@ def recurrence_is_slower_to_train(study: Study, tables: Tables, settings: Settin
                     statistic.format(f"{spoken_phase(a['phase'])} on {a['device']}"),
                     paper,
                     ratio,
-                    decide(ratio.low, ratio.high, smallest),
+                    decide(ratio.low, ratio.high, criterion.smallest_effect),
                     [],
                     [
                         f"{transformer} {a['tokens_per_second']:,.0f} tokens/s",
@@ -71,7 +90,7 @@ def recurrence_is_slower_to_train(study: Study, tables: Tables, settings: Settin
     return found or [undecided("training", statistic.format("training"), paper, reason)]
 
 
-def constant_time(study: Study, tables: Tables, settings: Settings) -> list[Finding]:
+def constant_time(study: Study, tables: Tables, criterion: ConstantTime) -> list[Finding]:
     """The Transformer is O(1) in the length of a sequence, where recurrence is O(n).
 
     Source: Vaswani et al. 2017, Table 1, which says it of sequential operations and of path length per layer,
@@ -88,12 +107,9 @@ def constant_time(study: Study, tables: Tables, settings: Settings) -> list[Find
 
     Supported where the exponent's whole interval lies below `smallest_effect` (an exponent, as 0.1), refuted
     where it lies above. Of paths inconclusive where some positions are not joined by any.
-
-    Settings: `model` (a name, default transformer).
     """
     paper = "Vaswani et al. 2017, arXiv:1706.03762, Table 1"
-    model = settings.get("model", "transformer")
-    limit = float(settings["smallest_effect"])
+    model, limit = criterion.model, criterion.smallest_effect
     found = []
     statistic = "exponent of the wall time of a sentence in its length, in {}"
     rows = table(tables, "throughput")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pandas as pd
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Decision = Literal["supported", "refuted", "inconclusive"]
 Tables = Mapping[str, pd.DataFrame]
-Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,58 @@ class Finding:
 SCORED = "sentences.parquet, scores.csv"
 """Where BLEU stands."""
 
-Claim = Callable[["Study", Tables, Settings], list[Finding]]
-"""From a study, its tables by name and the claim's own settings to one finding a part."""
+
+@dataclass(frozen=True)
+class Criterion:
+    """What decides a claim, as a study's YAML says it; each claim adds the keys that its docstring names.
+
+    Attributes:
+        criterion: In words, for the pages.
+        smallest_effect: Of interest, in the unit of the claim's statistic.
+    """
+
+    criterion: str
+    smallest_effect: float
+
+    def check(self, place: str) -> None:
+        """Refuses values that mean nothing together.
+
+        Args:
+            place: where the criterion stands, for messages.
+
+        Raises:
+            UserError: such a value.
+        """
+
+    def named(self) -> Mapping[str, Sequence[str]]:
+        """The models and corpora of the study that it names, by the key under which it does."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Floor(Criterion):
+    """A criterion that asks of each arm to have learned something, see `Contrast.reasons`.
+
+    Attributes:
+        floor: Share of the best arm's BLEU.
+        floor_bin: Of which part, or of which parts the first that is there; nothing for any part.
+    """
+
+    floor: float = 0.5
+    floor_bin: str | list[str] = ""
+
+
+class Claim(NamedTuple):
+    """A claim on trial.
+
+    Attributes:
+        criterion: What a study says of it.
+        judge: From a study, its tables by name and that criterion to one finding a part; its docstring states the
+            claim.
+    """
+
+    criterion: type[Criterion]
+    judge: Callable[[Study, Tables, Any], list[Finding]]
 
 
 def decide(low: float, high: float, smallest_effect: float) -> Decision:

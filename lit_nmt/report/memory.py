@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from lit_nmt.claims.memory import recall_corpus, slopes
+from lit_nmt.claims.memory import Forgetting, slopes
 from lit_nmt.evaluation import ALL, POOLED, cells
 from lit_nmt.intervals import percentile_interval, resampled_sums
 from lit_nmt.metrics import is_exact
@@ -132,8 +132,8 @@ def _slope_table(view: View, corpus: str, rows: pd.DataFrame) -> Table:
 
 def asks_to_recall(view: View) -> str:
     """The corpus that asks to recall a word; empty where the study has none."""
-    settings = (view.results.study.get("claims") or {}).get("recurrent-nets-forget")
-    return recall_corpus(settings) if settings is not None else ""
+    criterion = (view.results.study.get("claims") or {}).get("recurrent-nets-forget")
+    return str(criterion.get("recall", Forgetting.recall)) if criterion is not None else ""
 
 
 def recall_in_words(view: View) -> list[str]:

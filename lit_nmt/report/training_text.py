@@ -20,17 +20,17 @@ def training_text_sections(view: View) -> list[Section]:
     return [Section("training-text", "Quality against the training text", blocks)] if blocks else []
 
 
-def _settings(view: View, claim: str, key: str) -> list[tuple[str, int]]:
-    """Corpora and their numbers from a claim's settings, from the smallest; of corpora that have been scored."""
-    settings: dict[str, Any] = (view.results.study.get("claims") or {}).get(claim) or {}
-    known = [(corpus, int(number)) for corpus, number in (settings.get(key) or {}).items() if view.test_sets(corpus)]
+def _numbers(view: View, claim: str, key: str) -> list[tuple[str, int]]:
+    """Corpora and their numbers from a claim's criterion, from the smallest; of corpora that have been scored."""
+    criterion: dict[str, Any] = (view.results.study.get("claims") or {}).get(claim) or {}
+    known = [(corpus, int(number)) for corpus, number in (criterion.get(key) or {}).items() if view.test_sets(corpus)]
     # only of one test set are scores comparable
     alike = len({(view.primary_set(corpus), view.length_set(corpus)) for corpus, _ in known}) == 1
     return sorted(known, key=lambda item: item[1]) if alike else []
 
 
 def _by_size(view: View) -> list[Figure]:
-    sizes = _settings(view, "transformers-need-more-data", "pairs")
+    sizes = _numbers(view, "transformers-need-more-data", "pairs")
     if len(sizes) < 2:
         return []
     parts = [view.primary_scores(corpus, view.case).assign(x=pairs) for corpus, pairs in sizes]
@@ -64,7 +64,7 @@ def _by_size(view: View) -> list[Figure]:
 
 
 def _past_the_caps(view: View) -> list[Figure]:
-    caps = _settings(view, "attention-carries-to-untrained-lengths", "caps")
+    caps = _numbers(view, "attention-carries-to-untrained-lengths", "caps")
     if len(caps) != 2:
         return []
     labels = {corpus: f"up to {cap} words" for corpus, cap in caps}

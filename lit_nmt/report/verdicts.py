@@ -115,9 +115,9 @@ def _fold(view: View, claim: str, rows: pd.DataFrame, figures: list[Figure]) -> 
 
 def told(claim: str) -> tuple[str, str, str, str]:
     """What a claim's docstring says: the claim, its sources, the statistic, and what decides."""
-    text = inspect.getdoc(CLAIMS[claim]) if claim in CLAIMS else None
+    text = inspect.getdoc(CLAIMS[claim].judge) if claim in CLAIMS else None
     stated, *others = [" ".join(paragraph.split()) for paragraph in (text or "").split("\n\n")]
-    labelled = {"Source": "", "Statistic": "", "Settings": "", "": ""}
+    labelled = {"Source": "", "Statistic": "", "": ""}
     for paragraph in others:
         label, colon, rest = paragraph.partition(": ")
         known = label if colon and label in labelled else ""

@@ -149,8 +149,6 @@ def test_test_sets_of_different_lengths_are_judged_as_bins_are() -> None:
         for seed in (1, 2, 3)
     ]
     assert by_test_sets["value"] == pytest.approx(np.mean(slopes))
-    with pytest.raises(UserError, match="over: found 'words', expected bins or test sets"):
-        findings(LONG, tables, smallest_effect=0.002, over=["words"])
 
 
 def test_further_pairs_are_told_beside_and_decide_nothing() -> None:
