@@ -22,9 +22,9 @@ from lit_nmt.data.corpora import POOLED
 from lit_nmt.errors import UserError
 from lit_nmt.intervals import (
     RESAMPLES,
+    Interval,
     nested_interval,
     paired_bootstrap,
-    percentile_interval,
     resampled_sums,
     seeds_note,
     t_interval,
@@ -36,6 +36,7 @@ from lit_nmt.metrics import (
     STATISTICS,
     Case,
     bleu_of_sums,
+    chrf_of_sums,
     corpus_bleu,
     corpus_chrf,
     length_ratio,
@@ -50,6 +51,8 @@ MINIMUM_SENTENCES = 100
 PAIRED_BOOTSTRAP = "paired bootstrap"
 OVER_SEEDS = "t over seeds"
 NESTED = "t over seeds, bootstrap over sentences"
+
+NO_INTERVAL = Interval(float("nan"), float("nan"), float("nan"))
 
 
 class ScoreRow(NamedTuple):
@@ -72,6 +75,8 @@ class ScoreRow(NamedTuple):
     chrf: float
     length_ratio: float
     signature: str
+    chrf_low: float
+    chrf_high: float
 
 
 class ComparisonRow(NamedTuple):
@@ -162,10 +167,14 @@ class Cell:
         """Corpus BLEU of every system: (systems,)."""
         return np.array([corpus_bleu(counts, case) for counts in self.statistics])
 
-    def resampled_bleu(self, resamples: int = RESAMPLES, seed: int | Sequence[int] = SEED) -> dict[Case, np.ndarray]:
+    def resampled_bleu(self, seed: int | Sequence[int] = SEED) -> dict[Case, np.ndarray]:
         """BLEU of every system on the same resamples of the sentences, by case: (systems, resamples)."""
-        sums = resampled_sums(self.statistics[:, :, :20], resamples, seed)
+        sums = resampled_sums(self.statistics[:, :, :20], seed=seed)
         return {case: bleu_of_sums(sums[..., COLUMNS[case]]) for case in CASES}
+
+    def resampled_chrf(self) -> np.ndarray:
+        """chrF of every system on the resamples of `resampled_bleu`: (systems, resamples)."""
+        return chrf_of_sums(resampled_sums(self.statistics[:, :, COLUMNS["chrf"]]))
 
 
 def cells(
@@ -244,7 +253,6 @@ def score_table(
     *,
     study: str,
     pooled: bool = False,
-    resamples: int = RESAMPLES,
     minimum: int = MINIMUM_SENTENCES,
 ) -> pd.DataFrame:
     """`scores.csv`: BLEU (cased and lower-cased), chrF and length ratio per system, test set and length bin.
@@ -259,28 +267,23 @@ def score_table(
         The columns of `ScoreRow`. `seed` is a string: a seed's number, its interval from the bootstrap over
         sentences, or "mean", the mean over the model's seeds with the interval over seeds and sentences
         (`nested_interval`); bounds beyond the scale of BLEU, which few seeds give, are those of the scale. One row per
-        signature: `case:mixed`, where chrF (cased) stands and its signature follows after a space, and `case:lc`,
-        where chrf is empty.
+        signature: `case:mixed`, where chrF (cased) stands, with its interval, and its signature follows after a
+        space, and `case:lc`, where chrF is empty.
     """
     rows: list[ScoreRow] = []
     for cell in cells(sentences, bins, pooled, minimum):
-        resampled = cell.resampled_bleu(resamples)
+        resampled, resampled_chrf = cell.resampled_bleu(), cell.resampled_chrf()
         for case in CASES:
             cased = case == "mixed"
-            signatures = [signature(case, resamples), *([signature("chrf")] if cased else [])]
+            signatures = [signature(case, RESAMPLES), *([signature("chrf")] if cased else [])]
             bleu = cell.bleu(case)
             chrf = np.array([corpus_chrf(counts) if cased else np.nan for counts in cell.statistics])
             ratio = np.array([length_ratio(counts, case) for counts in cell.statistics])
             for model in dict.fromkeys(name for name, _ in cell.systems):
                 places = cell.seeds(model)
-                averaged = nested_interval(bleu[[*places.values()]], resampled[case][[*places.values()]])
-                for seed, chosen, interval in (
-                    *(
-                        (str(seed), [place], percentile_interval(bleu[place], resampled[case][place]))
-                        for seed, place in places.items()
-                    ),
-                    (MEAN, [*places.values()], averaged),
-                ):
+                for seed, chosen in (*((str(seed), [i]) for seed, i in places.items()), (MEAN, [*places.values()])):
+                    interval = nested_interval(bleu[chosen], resampled[case][chosen])
+                    of_chrf = nested_interval(chrf[chosen], resampled_chrf[chosen]) if cased else NO_INTERVAL
                     rows.append(
                         ScoreRow(
                             study,
@@ -297,6 +300,8 @@ def score_table(
                             chrf=float(chrf[chosen].mean()),
                             length_ratio=float(ratio[chosen].mean()),
                             signature=" ".join(signatures),
+                            chrf_low=of_chrf.low,
+                            chrf_high=of_chrf.high,
                         )
                     )
     return pd.DataFrame(rows, columns=list(ScoreRow._fields))
@@ -309,8 +314,6 @@ def comparison_table(
     *,
     study: str,
     pooled: bool = False,
-    resamples: int = RESAMPLES,
-    minimum: int = MINIMUM_SENTENCES,
 ) -> pd.DataFrame:
     """`comparisons.csv`: BLEU of model a less BLEU of model b, over sentences, over seeds, and over both.
 
@@ -325,12 +328,12 @@ def comparison_table(
         one of `NESTED` (sentences resampled as well); with a single seed `PAIRED_BOOTSTRAP` again.
     """
     rows: list[ComparisonRow] = []
-    for cell in cells(sentences, bins, pooled, minimum):
+    for cell in cells(sentences, bins, pooled):
         names = {name for name, _ in cell.systems}
         wanted = [(a, b) for a, b in pairs if {a, b} <= names and cell.seeds(a).keys() & cell.seeds(b).keys()]
         if not wanted:
             continue
-        resampled = cell.resampled_bleu(resamples)
+        resampled = cell.resampled_bleu()
         for case in CASES:
             bleu = cell.bleu(case)
             for a, b in wanted:
@@ -360,7 +363,7 @@ def comparison_table(
                             cell.test_set,
                             cell.decoding,
                             cell.bin,
-                            signature(case, resamples),
+                            signature(case, RESAMPLES),
                             seed,
                             seeds,
                             interval.value,

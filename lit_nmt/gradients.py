@@ -60,6 +60,8 @@ def _probe(study: Study) -> None:
     if not runs:
         raise UserError(f"{study.path}: probe: no run on {study.probe_corpus} is trained yet; run `lit-nmt fit` first")
     corpus = PreparedCorpus.open(DATA / study.probe_corpus)
+    for run in runs:
+        corpus.check_subwords(run.folder)
     split = corpus.split(study.probe_test_set)
     rows = choose_sentences(split, study.probe, f"{study.path}: probe")
     wordlike = wordlike_ids(corpus.subwords)

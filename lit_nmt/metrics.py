@@ -126,6 +126,23 @@ def bleu_of_sums(sums: np.ndarray) -> np.ndarray:
     return np.where(undefined, 0.0, score)
 
 
+def chrf_of_sums(sums: np.ndarray) -> np.ndarray:
+    """chrF for many corpora at once: from summed counts (..., 18) to scores (...), by sacreBLEU's formula.
+
+    Precision and recall are averaged over the n-gram orders that both sides have, then joined with beta 2
+    (Popović 2015).
+    """
+    sums = np.asarray(sums, dtype=np.float64).reshape(*np.shape(sums)[:-1], 6, 3)
+    hypothesis, reference, matches = sums[..., 0], sums[..., 1], sums[..., 2]
+    counted = (hypothesis > 0) & (reference > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        orders = counted.sum(axis=-1)
+        precision = np.where(counted, matches / hypothesis, 0.0).sum(axis=-1) / orders
+        recall = np.where(counted, matches / reference, 0.0).sum(axis=-1) / orders
+        score = 100 * 5 * precision * recall / (4 * precision + recall)
+    return np.nan_to_num(score)
+
+
 def sentence_scores(statistics: np.ndarray) -> np.ndarray:
     """BLEU and chrF of each sentence, (sentences, 2), from counts (sentences, 38); cased.
 

@@ -145,6 +145,7 @@ class Translator:
             self.device = torch.empty(0, device=device).device
         except (RuntimeError, AssertionError) as error:
             raise UserError(f"--device: {device!r} cannot be used ({str(error).splitlines()[0]})") from None
+        corpus.check_subwords(run)
         self.model: TranslationModule = load_model(run, self.device)
         if self.model.vocabulary_size != corpus.vocabulary_size:
             raise UserError(

@@ -12,6 +12,7 @@ from lit_nmt.metrics import (
     STATISTICS,
     Scorer,
     bleu_of_sums,
+    chrf_of_sums,
     corpus_bleu,
     corpus_chrf,
     length_ratio,
@@ -39,6 +40,7 @@ def test_scores_equal_sacrebleus_corpus_score_exactly(pairs):
         if whole.ref_len:
             assert length_ratio(counts, case) == pytest.approx(whole.ratio)
     assert corpus_chrf(counts) == CHRF().corpus_score(hypotheses, [references]).score
+    assert chrf_of_sums(counts[:, COLUMNS["chrf"]].sum(axis=0)) == pytest.approx(corpus_chrf(counts), abs=1e-9)
 
 
 @settings(max_examples=300, deadline=None)

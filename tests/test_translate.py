@@ -268,6 +268,8 @@ def test_what_is_no_run_is_told(
     assert "not trained yet; run lit-nmt fit" in told(str(untrained), "--test_sets", "all")
     monkeypatch.setattr(stage, "load_model", lambda run, device: Reverser(77))
     assert "trained with 77 subwords" in told(str(run))
+    (run / "fit.json").write_text(json.dumps({"status": "finished", "subwords_digest": "of others as many"}))
+    assert "trained with other subwords than data/letters-xx-yy has" in told(str(run))
     monkeypatch.chdir(tmp_path)
     assert "run `lit-nmt prepare letters-xx-yy`" in told(str(run))
 

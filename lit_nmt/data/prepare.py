@@ -20,7 +20,7 @@ from tqdm import tqdm
 from lit_nmt.data import sources
 from lit_nmt.data.corpora import DATA, CorpusConfig
 from lit_nmt.data.joining import ParallelJoined
-from lit_nmt.data.prepared import MANIFEST, PreparedCorpus
+from lit_nmt.data.prepared import MANIFEST, SUBWORDS, PreparedCorpus
 from lit_nmt.data.selection import REASONS, Scan, Selection, failing_filter, scan, select, smallest
 from lit_nmt.data.subwords import Subwords, train_subwords
 from lit_nmt.data.text import ParallelFiles, ParallelText
@@ -167,7 +167,7 @@ def _rows(text: ParallelText, rows: np.ndarray) -> Iterator[tuple[str, str]]:
 def _train(config: CorpusConfig, text: ParallelText, scanned: Scan, selection: Selection, folder: Path) -> Subwords:
     rows = smallest(scanned.pair_digests, selection.rows, config.subwords.sample_pairs)
     shown = _shown(_rows(text, rows), "learn subwords", len(rows))
-    return train_subwords(chain.from_iterable(shown), config.subwords, folder / "subwords.model")
+    return train_subwords(chain.from_iterable(shown), config.subwords, folder / SUBWORDS)
 
 
 def _outside_filters(config: CorpusConfig, scanned: Scan, selection: Selection) -> dict[str, int]:

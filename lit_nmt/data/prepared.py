@@ -13,8 +13,10 @@ import numpy as np
 from lit_nmt.data.corpora import test_sets_among
 from lit_nmt.data.subwords import Subwords
 from lit_nmt.errors import UserError
+from lit_nmt.files import file_digest, read_record
 
 MANIFEST = "manifest.json"
+SUBWORDS = "subwords.model"
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,26 @@ class PreparedCorpus:
     @cached_property
     def subwords(self) -> Subwords:
         """The subword model of both languages."""
-        return Subwords.load(self.folder / "subwords.model")
+        return Subwords.load(self.folder / SUBWORDS)
+
+    @cached_property
+    def subwords_digest(self) -> str:
+        """SHA-256 of the subword model, in hexadecimal digits: ids of another one mean other subwords."""
+        return file_digest(self.folder / SUBWORDS)
+
+    def check_subwords(self, run: Path) -> None:
+        """Refuses a run that was trained with other subwords, as far as its record tells.
+
+        Raises:
+            UserError: it was.
+        """
+        path = run / "fit.json"
+        record = read_record(path) if path.is_file() else {}
+        if record.get("subwords_digest", self.subwords_digest) != self.subwords_digest:
+            raise UserError(
+                f"{run}: trained with other subwords than {self.folder} has, which was prepared anew; train again, or "
+                "prepare it as it was"
+            )
 
     def split(self, name: str) -> EncodedSplit:
         """The ids of a split, memory-mapped.

@@ -9,7 +9,9 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,8 @@ from lit_nmt.report.page import Entry, render_html, render_index, render_markdow
 from lit_nmt.report.tables import (
     COLUMNS,
     Results,
-    add_chrf_intervals,
     copy_file,
+    read_object,
     read_results,
     read_table,
     write_table,
@@ -59,12 +61,14 @@ def report(study: str, from_: Path | None = None, shareable: bool = False, publi
     if from_ is not None:
         name = Path(study).stem if study.endswith((".yaml", ".yml")) else study
         folder = Path(from_)
-        known = read_results(folder).study.get("name")
-        if known != name:
-            raise UserError(f"{folder}: holds results of the study {known}, not {name}; name that study or folder")
+        known = read_results(folder).study
+        if known.get("name") != name:
+            raise UserError(
+                f"{folder}: holds results of the study {known.get('name')}, not {name}; name that study or folder"
+            )
         home = folder.parent if folder.name == "results" else REPORTS / name
         destination = _destination(name, home, shareable, publish)
-        if read_results(folder).study.get("includes"):
+        if known.get("includes"):
             for file in ("study.json", "claims.csv"):
                 copy_file(folder / file, destination / "results" / file)
             _draw(make_whole(read_results(destination / "results")), destination)
@@ -81,7 +85,8 @@ def report(study: str, from_: Path | None = None, shareable: bool = False, publi
             _make(part.results_folder, destination, shareable or publish)
         if loaded.includes:
             destination = _destination(loaded.name, loaded.report_folder, shareable, publish)
-            _gather_parts(loaded, destination)
+            folders = [_destination(part.name, part.report_folder, shareable, publish) for part in loaded.parts]
+            _gather_parts(loaded, folders, destination)
             _draw(make_whole(read_results(destination / "results")), destination)
     # What is published changes only when something is published.
     for top in [REPORTS, *([PUBLISHED] if PUBLISHED in destination.parents else [])]:
@@ -183,7 +188,6 @@ def _make(source: Path, destination: Path, shareable: bool) -> None:
     sentences = results["sentences"]
     if len(sentences):
         scores = score_table(sentences, study.bins, study=study.name, pooled=study.pooled)
-        scores = add_chrf_intervals(scores, sentences, study.bins, pooled=study.pooled)
         write_table(folder / "scores.csv", scores)
         pairs = study.comparisons or _against(study)
         compared = comparison_table(sentences, pairs, study.bins, study=study.name, pooled=study.pooled)
@@ -230,15 +234,22 @@ def _draw(content: Report, destination: Path) -> None:
             path.unlink()
     # a bad translation may hold characters that no page can
     write_text(destination / "report.md", render_markdown(content).translate(_UNPRINTABLE))
-    write_text(destination / "index.html", render_html(content).translate(_UNPRINTABLE))
+    others = "../../index.html" if destination.name == SHAREABLE else "../index.html"
+    write_text(destination / "index.html", render_html(content, others).translate(_UNPRINTABLE))
     print(f"{destination / 'index.html'}")
 
 
-def _gather_parts(study: Study, destination: Path) -> None:
-    """Writes the results of a study that is made of others: their verdicts, and what each of them is."""
+def _gather_parts(study: Study, folders: Sequence[Path], destination: Path) -> None:
+    """Writes the results of a study that is made of others: their verdicts, and what each of them is.
+
+    Args:
+        study: made of others.
+        folders: of the reports of these.
+        destination: of its own.
+    """
     parts, verdicts = [], []
-    for part in study.parts:
-        folder, link = destination.parent / part.name, f"../{part.name}/index.html"
+    for part, folder in zip(study.parts, folders, strict=True):
+        link = Path(os.path.relpath(folder / "index.html", destination)).as_posix()
         there = (folder / "results").is_dir()
         told = {"name": part.name, "title": part.title, "question": " ".join(part.question.split())}
         parts.append({**told, "state": _entry(folder, link).state, "link": link if there else ""})
@@ -266,13 +277,12 @@ def _entries_of(top: Path, prefix: str) -> list[Entry]:
 def _entry(folder: Path, link: str) -> Entry:
     if not (folder / "results").is_dir():
         return Entry(link, folder.name, "", "not there yet")
-    results = read_results(folder / "results")
-    study = results.study
+    study = read_object(folder / "results" / "study.json")
+    counted = _counted(read_table(folder / "results" / "claims.csv"))
     if study.get("includes"):
         parts = words.listing(list(study["includes"]))
-        state = [f"made of {parts}"]
-        return Entry(link, str(study.get("title")), "", ", ".join(state + _counted(results)))
-    runs = results["runs"]
+        return Entry(link, str(study.get("title")), "", ", ".join([f"made of {parts}", *counted]))
+    runs = read_table(folder / "results" / "runs.csv")
     done = f"{int((runs['status'] == 'finished').sum())} of {len(runs)} runs finished" if len(runs) else "no runs"
     state = [
         words.sentence(words.count(len(study.get("models") or {}), "model")),
@@ -280,11 +290,11 @@ def _entry(folder: Path, link: str) -> Entry:
         done if study.get("planned", True) else "measured, not trained",
     ]
     question = " ".join(str(study.get("question") or "").split())
-    return Entry(link, str(study.get("title") or folder.name), question, ", ".join(state + _counted(results)))
+    return Entry(link, str(study.get("title") or folder.name), question, ", ".join(state + counted))
 
 
-def _counted(results: Results) -> list[str]:
-    verdicts = results["claims"]["verdict"]
+def _counted(claims: pd.DataFrame) -> list[str]:
+    verdicts = claims["verdict"]
     counts = {name: int((verdicts == name).sum()) for name in dict.fromkeys(verdicts)}
     return [f"verdicts: {words.listing([words.count(n, name, name) for name, n in counts.items()])}"] if counts else []
 

@@ -47,12 +47,18 @@ class Entry:
     state: str
 
 
-def render_html(report: Report) -> str:
-    """The whole report as one HTML document, every text in it escaped."""
+def render_html(report: Report, others: str) -> str:
+    """The whole report as one HTML document, every text in it escaped.
+
+    Args:
+        report: what it says.
+        others: the link to the page of all reports.
+    """
     scripts = [(HERE / name).read_text(encoding="utf-8") for name in ("sort.js", "explorer.js")]
     template = _environment().get_template("page.html.jinja")
     return template.render(
         report=report,
+        others=others,
         style=_style(),
         scripts=scripts,
         spans=_spans,

@@ -17,10 +17,9 @@ import numpy as np
 import pandas as pd
 
 from lit_nmt.errors import UserError
-from lit_nmt.evaluation import MEAN, ComparisonRow, ScoreRow, cells
+from lit_nmt.evaluation import ComparisonRow, ScoreRow
 from lit_nmt.files import replacing, write_text
-from lit_nmt.intervals import Interval, nested_interval, percentile_interval, resampled_sums, t_interval
-from lit_nmt.metrics import COLUMNS as STATISTIC_COLUMNS
+from lit_nmt.intervals import t_interval
 from lit_nmt.metrics import STATISTICS
 
 
@@ -34,7 +33,7 @@ COLUMNS = {
         best_validation_loss best_validation_bleu peak_memory_bytes device threads precision commit"""
     ),
     "curves": _names("study corpus model seed step target_tokens train_seconds validation_loss validation_bleu"),
-    "scores": [*ScoreRow._fields, "chrf_low", "chrf_high"],
+    "scores": list(ScoreRow._fields),
     "comparisons": list(ComparisonRow._fields),
     "claims": _names(
         """claim part study verdict statistic value low high criterion criterion_commit paper evidence reason"""
@@ -66,9 +65,9 @@ class Results(Mapping[str, pd.DataFrame]):
         folder: where they were read.
         study: the study as in its YAML file, resolved, with its `name` and its `planned` runs.
         provenance: what made the numbers: models, runs with configuration, versions, hardware and command.
-        examples: translations of a few sentences, each with its source, reference and model.
+        examples: translations by one run a model, each with its source, reference and model.
         environment: of the throughput measurements.
-        left_out: what may not be passed on and is not here: corpus -> number of example translations.
+        left_out: what may not be passed on and is not here: corpus -> number of sentences.
     """
 
     folder: Path
@@ -103,13 +102,13 @@ def read_results(folder: Path) -> Results:
         results.frames[name] = read_table(folder / f"{name}.csv")
     for name, columns, verb in (("sentences", SENTENCE_COLUMNS, "score"), ("gradients", GRADIENT_COLUMNS, "probe")):
         results.frames[name] = _read_parquet(folder / f"{name}.parquet", columns, verb)
-    results.study = _read_json(folder / "study.json")
-    results.provenance = _read_json(folder / "provenance.json")
+    results.study = read_object(folder / "study.json")
+    results.provenance = read_object(folder / "provenance.json")
     runs = results.provenance.get("runs", [])
     if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
         raise UserError(f"{folder / 'provenance.json'}: runs: found no list of runs; write it again")
-    results.environment = _read_json(folder / "environment.json")
-    results.left_out = _read_json(folder / "left_out.json")
+    results.environment = read_object(folder / "environment.json")
+    results.left_out = read_object(folder / "left_out.json")
     results.examples = _read_lines(folder / "examples.jsonl")
     return results
 
@@ -187,46 +186,6 @@ def half_interval(values: np.ndarray) -> float:
     return interval.high - interval.value
 
 
-def chrf_of_sums(sums: np.ndarray) -> np.ndarray:
-    """chrF for many corpora at once: from summed counts (..., 18) to scores (...), by sacreBLEU's formula.
-
-    Precision and recall are averaged over the n-gram orders that both sides have, then joined with beta 2
-    (Popović 2015).
-    """
-    sums = np.asarray(sums, dtype=np.float64).reshape(*np.shape(sums)[:-1], 6, 3)
-    hypothesis, reference, matches = sums[..., 0], sums[..., 1], sums[..., 2]
-    counted = (hypothesis > 0) & (reference > 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        orders = counted.sum(axis=-1)
-        precision = np.where(counted, matches / hypothesis, 0.0).sum(axis=-1) / orders
-        recall = np.where(counted, matches / reference, 0.0).sum(axis=-1) / orders
-        score = 100 * 5 * precision * recall / (4 * precision + recall)
-    return np.nan_to_num(score)
-
-
-def add_chrf_intervals(
-    scores: pd.DataFrame, sentences: pd.DataFrame, bins: Sequence[Sequence[int]], pooled: bool
-) -> pd.DataFrame:
-    """Adds `chrf_low` and `chrf_high` to a score table: the intervals that its BLEU has, over the same resamples."""
-    found = {}
-    for cell in cells(sentences, bins, pooled):
-        place = (cell.corpus, cell.test_set, cell.decoding, cell.bin)
-        counts = cell.statistics[:, :, STATISTIC_COLUMNS["chrf"]]
-        values, resampled = chrf_of_sums(counts.sum(axis=1)), chrf_of_sums(resampled_sums(counts))
-        for model in {name for name, _ in cell.systems}:
-            seeds = cell.seeds(model)
-            chosen = [*seeds.values()]
-            found[*place, model, MEAN] = nested_interval(values[chosen], resampled[chosen])
-            for seed, system in seeds.items():
-                found[*place, model, str(seed)] = percentile_interval(values[system], resampled[system])
-    keys = scores[["corpus", "test_set", "decoding", "bin", "model", "seed"]].itertuples(index=False, name=None)
-    known = [
-        found[key] if chrf == chrf else Interval(np.nan, np.nan, np.nan)
-        for key, chrf in zip(keys, scores["chrf"], strict=True)
-    ]
-    return scores.assign(chrf_low=[each.low for each in known], chrf_high=[each.high for each in known])
-
-
 def _read_parquet(path: Path, columns: Sequence[str], verb: str) -> pd.DataFrame:
     """A table with at least these columns; empty, without them, where there is no such file."""
     if not path.exists():
@@ -241,7 +200,12 @@ def _read_parquet(path: Path, columns: Sequence[str], verb: str) -> pd.DataFrame
         raise UserError(f"{path}: cannot be read ({error}); write it again with `lit-nmt {verb}`") from None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is no such file.
+
+    Raises:
+        UserError: it is none.
+    """
     if not path.exists():
         return {}
     try:

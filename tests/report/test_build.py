@@ -640,6 +640,23 @@ def test_the_whole_opens_with_every_verdict_linked_to_its_evidence(whole: Path) 
     assert len(load_results(whole / "both")["claims"]) == len(verdicts)
 
 
+def test_a_shareable_whole_is_made_of_shareable_parts(whole: Path) -> None:
+    report("both", shareable=True)
+    shareable = whole / "both/shareable"
+    claims = pd.read_csv(shareable / "results/claims.csv")
+    assert list(claims["part"]) == list(pd.read_csv(whole / "both/results/claims.csv")["part"])
+    page = (shareable / "index.html").read_text(encoding="utf-8")
+    assert 'href="../../tiny/shareable/index.html"' in page
+    assert 'href="../../index.html">lit_nmt' in page
+    assert "../index.html" not in page.replace("../../index.html", "")
+
+
+def test_one_damaged_report_does_not_keep_others_from_being_drawn(whole: Path) -> None:
+    (whole / "tiny/results/examples.jsonl").write_text('{"cut": ', encoding="utf-8")
+    report("both", whole / "both/results")
+    assert "Two in one" in (whole / "index.html").read_text(encoding="utf-8")
+
+
 def test_the_whole_lists_what_is_not_judged_or_not_there(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = html.unescape((whole / "both/index.html").read_text(encoding="utf-8"))
     opened = page[page.index('<section id="open"') : page.index('<section id="studies"')]
