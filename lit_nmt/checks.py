@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 FRAGMENT = ("data", "model", "trainer", "average")
 """What a study may say of its trainings."""
 
+DECODING = "greedy|beam[1-9][0-9]{0,2}"
+"""The names of decodings, as a regular expression."""
+
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_DECODING = re.compile(r"greedy|beam[1-9][0-9]{0,2}")
 _HIGHEST_SEED = 2**32 - 1  # of numpy's generators
 _COUNTS = ("max_tokens", "target_tokens", "validations")
 
@@ -71,7 +73,7 @@ def check_study(study: Study) -> None:
     _check_distinct(study.decodings, f"{path}: decodings")
     _check_distinct(study.test_sets, f"{path}: test_sets")
     for decoding in study.decodings:
-        if not _DECODING.fullmatch(decoding):
+        if not re.fullmatch(DECODING, decoding):
             raise UserError(f'{path}: decodings: found "{decoding}", expected greedy or beam<width> as beam5')
     if study.primary.decoding not in study.decodings:
         raise UserError(

@@ -70,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
         hints = get_type_hints(function)
         for key, parameter in inspect.signature(function).parameters.items():
             word = key if parameter.default is inspect.Parameter.empty else f"--{key.rstrip('_')}"
-            if isinstance(parameter.default, bool):
-                own.add_argument(word, action="store_true")
+            if hints[key] in (bool, bool | None):
+                own.add_argument(word, f"--no_{key}", action="store_true")
                 continue
             several = "list[" in str(hints[key])
             added: Any = own.add_argument(word, nargs="*" if several else None)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from lit_nmt.checks import DECODING
 from lit_nmt.data.subwords import BOS, EOS, PAD, UNKNOWN
 from lit_nmt.errors import UserError
 from lit_nmt.models.translation import State, Step, tree_map
@@ -116,11 +117,9 @@ def parse_decoding(name: str) -> Search:
     Raises:
         UserError: for any other name.
     """
-    if name == "greedy":
-        return Search()
-    if match := re.fullmatch(r"beam([1-9][0-9]*)", name):
-        return Search(beam_size=int(match[1]))
-    raise UserError(f"decoding {name!r}: expected greedy, or beam and its size, 1 or more, as in beam5")
+    if not re.fullmatch(DECODING, name):
+        raise UserError(f"decoding {name!r}: expected greedy, or beam and its size, 1 to 999, as in beam5")
+    return Search() if name == "greedy" else Search(beam_size=int(name.removeprefix("beam")))
 
 
 @torch.inference_mode()

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from lit_nmt.data import sources
+from lit_nmt.data.catalogues import mtdata_files
 from lit_nmt.data.corpora import CORPORA, DATA, DERIVED, MADE, CorpusConfig, SplitConfig, load_corpus_config
 from lit_nmt.data.download import DOWNLOADS, cached
 from lit_nmt.status import cores, is_prepared
@@ -101,7 +102,11 @@ def _whereabouts(config: CorpusConfig) -> str:
 
 
 def _is_downloaded(config: CorpusConfig, split: SplitConfig) -> bool:
-    return split.kind == "download" and all(
-        cached(split.address.replace("{language}", side), split.sha256[side], DOWNLOADS / config.mirror).is_file()
-        for side in (config.source, config.target)
-    )
+    sides = config.source, config.target
+    files: list[Path] = []
+    if split.kind == "download":
+        folder = DOWNLOADS / config.mirror
+        files = [cached(split.address.replace("{language}", side), split.sha256[side], folder) for side in sides]
+    elif split.kind == "mtdata":
+        files = [file for identifier in split.identifiers for file in mtdata_files(identifier, *sides)]
+    return bool(files) and all(file.is_file() for file in files)

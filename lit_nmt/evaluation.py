@@ -167,6 +167,14 @@ class Cell:
         """Corpus BLEU of every system: (systems,)."""
         return np.array([corpus_bleu(counts, case) for counts in self.statistics])
 
+    def mean_bleu(self, case: Case) -> dict[str, float]:
+        """Corpus BLEU of every model, the mean of its seeds."""
+        bleu = self.bleu(case)
+        return {
+            model: float(bleu[[*self.seeds(model).values()]].mean())
+            for model in dict.fromkeys(name for name, _ in self.systems)
+        }
+
     def resampled_bleu(self, seed: int | Sequence[int] = SEED) -> dict[Case, np.ndarray]:
         """BLEU of every system on the same resamples of the sentences, by case: (systems, resamples)."""
         sums = resampled_sums(self.statistics[:, :, :20], seed=seed)

@@ -37,7 +37,7 @@ from lit_nmt.files import digest, read_record, replacing, write_json, write_text
 from lit_nmt.leader import LEADER, this_process
 from lit_nmt.models.loading import CHECKPOINT
 from lit_nmt.models.translation import TranslationModule
-from lit_nmt.status import minutes
+from lit_nmt.status import duration
 
 # Whole checkpoints, which every verb reads; `TranslationModule.configure_model` shards the weights.
 StrategyRegistry.register("fully_shard", ModelParallelStrategy, save_distributed_checkpoint=False)
@@ -299,7 +299,7 @@ def train(cli: FitCLI, config: dict[str, Any], folder: Path, started: datetime, 
     if result["status"] == "failed":
         print(f"{folder}: failed, {result['stopped_by']}")
     else:
-        speed = f"{result['tokens_per_second']:,.0f} tokens/s for {minutes(result['train_seconds'])}"
+        speed = f"{result['tokens_per_second']:,.0f} tokens/s for {duration(result['train_seconds'])}"
         print(f"{folder}: {speed}, scored weights: {scored}")
 
 

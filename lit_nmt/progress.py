@@ -19,7 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from lit_nmt.leader import follow
-from lit_nmt.status import budget, describe, minutes, read_status, seconds_left
+from lit_nmt.status import budget, describe, duration, read_status, seconds_left
 from lit_nmt.studies import RUNS, Study, load_study
 
 SECONDS = 5.0
@@ -60,7 +60,7 @@ class Progress:
             runs += len(states)
             ended += sum(state.state in ("finished", "failed") for state in states)
             left += seconds_left(part, states) or 0.0
-        whole = [f"{ended} of {runs} runs done" + (f", about {minutes(left)} of training left" if left else "")]
+        whole = [f"{ended} of {runs} runs done" + (f", about {duration(left)} of training left" if left else "")]
         return [*training, *(whole if runs else [])], further
 
 

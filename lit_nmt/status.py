@@ -99,7 +99,7 @@ def summary(study: Study) -> str:
     lines.append(f"  {len(states)} run{'s' if len(states) > 1 else ''}: {done}, {left} to train")
     if left:
         seconds = seconds_left(study, states)
-        lines.append(f"  training takes about {minutes(seconds)}" if seconds else "  training time: not known yet")
+        lines.append(f"  training takes about {duration(seconds)}" if seconds else "  training time: not known yet")
     return "\n".join([*lines, *_report_line(study)])
 
 
@@ -108,7 +108,7 @@ def _measurement(study: Study) -> str:
     models = f"{len(study.benched_runs())} models, untrained"
     if (study.bench_folder / "throughput.csv").is_file():
         return f"{models}: measured"
-    takes = f", about {minutes(study.estimate_minutes * 60)}" if study.estimate_minutes else ""
+    takes = f", about {duration(study.estimate_minutes * 60)}" if study.estimate_minutes else ""
     return f"{models}: to measure{takes}"
 
 
@@ -159,9 +159,9 @@ def describe(run: PlannedRun, state: RunStatus) -> str:
     if state.validation_bleu is not None:
         parts.append(f"validation BLEU {state.validation_bleu:>5.1f}")
     if state.state == "finished":
-        parts.append(minutes(state.seconds))
+        parts.append(duration(state.seconds))
     elif state.state == "training" and whole and state.tokens_per_second:
-        parts.append(f"{minutes(max(0.0, whole - state.target_tokens) / state.tokens_per_second)} left")
+        parts.append(f"{duration(max(0.0, whole - state.target_tokens) / state.tokens_per_second)} left")
     elif state.state == "failed":
         parts.append(state.reason)
     return "  ".join(parts).rstrip()
@@ -195,7 +195,7 @@ def seconds_left(study: Study, states: list[RunStatus]) -> float | None:
     return total / min(_side_by_side(study), waiting)
 
 
-def minutes(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A duration for people."""
     if seconds < 90:
         return f"{seconds:.0f} s"

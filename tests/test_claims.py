@@ -163,12 +163,12 @@ def test_a_criterions_commit_is_the_first_of_what_is_judged_now_and_tells_later_
         latest = commit(text)
         assert criterion_commits(study) == both(first, latest)
     path.write_text(written(5, other=2, bench="bench: {}\n", claim=2))
-    assert criterion_commits(study) == both(f"{latest}+changes", latest)
+    assert criterion_commits(study) == both(f"{latest}+", latest)
     path.write_text(written(6))
-    assert criterion_commits(study) == both(f"{latest}+changes", f"{latest}+changes")
+    assert criterion_commits(study) == both(f"{latest}+", f"{latest}+")
 
 
-# -------------------------------------------------------------------------------------------------- claim 5
+# -------------------------------------------------------------------------------------------------- training speed
 
 
 def throughput(rows):
@@ -240,7 +240,7 @@ def test_the_ratio_covers_the_ratio_of_the_medians_as_often_as_it_says():
     assert held / 150 >= 0.95
 
 
-# -------------------------------------------------------------------------------------------------- claim 6
+# -------------------------------------------------------------------------------------------------- constant time
 
 
 TIME = "time, training, single sentences, cpu, 1 thread, 32-true"
@@ -341,7 +341,7 @@ def test_positions_that_no_path_joins_leave_the_path_open():
     assert row.reason.endswith("transformer 20, 20, 20")
 
 
-# -------------------------------------------------------------------------------------------------- claim 2
+# -------------------------------------------------------------------------------------------------- the fixed vector
 
 
 def sentence_table(precision_without, precision_with=lambda words: 0.6, seeds=3, seed_spread=0.0, test_sets=("test",)):
@@ -464,7 +464,7 @@ def test_the_slopes_interval_covers_the_truth_over_seeds_and_sentences():
     assert 0.92 <= held / 300 <= 0.99
 
 
-# -------------------------------------------------------------------------------------------------- claim 1
+# -------------------------------------------------------------------------------------------------- plain networks
 
 MODELS = ["feed-forward", "seq2seq"]
 SETTINGS = {
@@ -620,7 +620,7 @@ def test_what_a_network_lacks_and_loses_is_by_sacrebleus_scores_of_the_text():
         assert (table.low[row], table.high[row]) == pytest.approx((low, high), abs=0.05 * (high - low))
 
 
-# -------------------------------------------------------------------------------------------------- claim 4
+# -------------------------------------------------------------------------------------------------- forgetting
 
 
 def gradient_table(slope, seeds=3, seed_spread=0.0, models=("seq2seq",), sentences=40, noise=1.0):

@@ -197,6 +197,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("translate exp", ["experiments"]),
         ("completion z", ["zsh"]),
         ("fit --print", ["--print_config"]),
+        ("bench --no_p", ["--no_peak_memory"]),
     ],
 )
 def test_a_shell_completes_verbs_options_and_names(script: Path, typed: str, offered: list[str]) -> None:

@@ -320,7 +320,7 @@ def test_length_batches_take_each_row_once_within_the_budget(lengths: list[int],
 def test_decodings_have_names() -> None:
     assert parse_decoding("greedy") == Search()
     assert parse_decoding("beam5") == Search(beam_size=5)
-    for name in ("beam", "beam0", "Beam5", "beam5 ", "sample", ""):
+    for name in ("beam", "beam0", "Beam5", "beam5 ", "beam1000", "sample", ""):
         with pytest.raises(UserError, match="expected greedy, or beam"):
             parse_decoding(name)
 

@@ -64,6 +64,13 @@ def test_text_that_is_here_and_corpora_that_are_prepared(
     manifest.write_text(json.dumps({"digest": load_corpus_config("europarl-en-fr").digest()}), encoding="utf-8")
     text = told(capsys)
     assert "iwslt14-de-en      its text is here" in text
+    known = load_corpus_config("europarl-v7-en-fr")
+    assert f"europarl-v7-en-fr  to be fetched (train): lit-nmt fetch {known.name}" in text
+    Path("data/downloads/mtdata").mkdir(parents=True)
+    for identifier in known.splits["train"].identifiers:
+        for language in ("en", "fr"):
+            Path(f"data/downloads/mtdata/{identifier}.{language}").touch()
+    assert "europarl-v7-en-fr  its text is here" in told(capsys)
     assert "europarl-en-fr     prepared, data/europarl-en-fr" in text
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from lit_nmt.status import minutes
+from lit_nmt.status import duration
 
 SECONDS = 60.0
 """Between two lines, at least."""
@@ -35,7 +35,7 @@ class Bar(tqdm):
         tenth, now = int(10 * self._done / self._whole), time.monotonic()
         if self.disable and self._tenth < tenth < 10 and now - self._told >= SECONDS:
             left = (now - self._start) * (self._whole - self._done) / self._done
-            line = f"{time.strftime('%H:%M:%S')}  {self._what:<10} {10 * tenth} %, about {minutes(left)} left"
+            line = f"{time.strftime('%H:%M:%S')}  {self._what:<10} {10 * tenth} %, about {duration(left)} left"
             print(line, file=sys.stderr, flush=True)
             self._tenth, self._told = tenth, now
         return shown

@@ -9,34 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from lit_nmt.benchmark.machine import BUSY_CORES, FreshProcesses, cores_busy_with_others, machine_to_itself
-from lit_nmt.benchmark.settings import Settings
+from lit_nmt.benchmark.settings import OPERATIONS, THROUGHPUT, Settings
 from lit_nmt.configuration import read_yaml
 from lit_nmt.data.corpora import DATA
 from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.errors import UserError
 from lit_nmt.files import write_json, write_rows
 from lit_nmt.studies import MODELS, RUNS, Study, load_study, read_model
-
-COLUMNS = [
-    "model",
-    "phase",
-    "corpus",
-    "source_length",
-    "tokens_per_second",
-    "low",
-    "high",
-    "windows",
-    "sentences_per_second",
-    "peak_memory_bytes",
-    "flops_per_token",
-    "utilisation",
-    "padding_share",
-    "outside_share",
-    "parameters",
-    "device",
-    "threads",
-    "precision",
-]
 
 
 def bench(
@@ -108,6 +87,8 @@ def bench(
     if not studies:
         settings = replace(Settings(lengths=[8, 32, 128]), **given)
         fragments = {Path(target).stem: read_model(target) for target in targets}
+        if len(fragments) < len(targets):
+            raise UserError(f"{' '.join(targets)}: found {len(fragments)} names, expected one for each model")
         _measure_into(RUNS / "bench" / "models", fragments, settings, vocabulary_size)
         return
     if len(targets) > 1:
@@ -179,8 +160,8 @@ def _measure_into(
             **environment,
         },
     )
-    write_rows(folder / "operations.csv", operations.COLUMNS, counted)
-    write_rows(folder / "throughput.csv", COLUMNS, rows)
+    write_rows(folder / "operations.csv", OPERATIONS, counted)
+    write_rows(folder / "throughput.csv", THROUGHPUT, rows)
     unfinished.forget()
     print(f"{folder / 'throughput.csv'}: {len(rows)} rows")
 

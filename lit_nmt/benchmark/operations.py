@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from lit_nmt.benchmark.flops import example_batch
+from lit_nmt.benchmark.settings import OPERATIONS
 from lit_nmt.models.loading import make_model
 from lit_nmt.models.translation import TranslationModule
 
@@ -29,7 +30,6 @@ LENGTHS = (4, 8, 16)
 """Subwords of source and target, EOS counted."""
 VOCABULARY = 64
 """Joint subwords of a model whose operations are counted; their number does not depend on it."""
-COLUMNS = ["model", "quantity", "length", "operations", "unconnected"]
 
 Side = Literal["source", "target"]
 
@@ -226,5 +226,5 @@ def count_all(fragments: Mapping[str, dict[str, Any]], lengths: Sequence[int] = 
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             print(f"lit-nmt: operations of {name} not counted: {error}", file=sys.stderr)
         else:
-            rows += [dict(zip(COLUMNS, row, strict=True)) for row in counted]
+            rows += [dict(zip(OPERATIONS, row, strict=True)) for row in counted]
     return rows

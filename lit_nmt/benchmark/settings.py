@@ -1,10 +1,11 @@
-"""What is measured, and how long."""
+"""What is measured, how long, and the columns that come of it."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 
+from lit_nmt.checks import DECODING
 from lit_nmt.errors import UserError
 
 PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
@@ -13,7 +14,16 @@ PRECISIONS = ("32-true", "bf16-mixed", "bf16-true")
 SINGLE = "-single"
 """What the names of phases end in that have one sentence in a batch."""
 
-_PHASE = re.compile(rf"(train|decode-(greedy|beam[1-9][0-9]{{0,2}}))({SINGLE})?")
+THROUGHPUT = (
+    "model phase corpus source_length tokens_per_second low high windows sentences_per_second peak_memory_bytes "
+    "flops_per_token utilisation padding_share outside_share parameters device threads precision"
+).split()
+"""The columns of `throughput.csv`."""
+
+OPERATIONS = ["model", "quantity", "length", "operations", "unconnected"]
+"""The columns of `operations.csv`."""
+
+_PHASE = re.compile(rf"(train|decode-({DECODING}))({SINGLE})?")
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ _OF_SPEED = ("recurrence-is-slower-to-train", "constant-time")
 def criterion_commits(study: Study) -> dict[str, str]:
     """Of each claim the commit since which nothing of the study's YAML changed on which it rests.
 
-    Its words do not count, nor do other claims, nor `bench` but for claims about speed. "+changes" follows where it
+    Its words do not count, nor do other claims, nor `bench` but for claims about speed. A "+" follows where it
     was edited since. Empty outside git and for a file that was never committed.
     """
 
@@ -171,6 +171,6 @@ def criterion_commits(study: Study) -> dict[str, str]:
     def since(claim: str) -> str:
         own = design(now, claim)
         same = [*takewhile(lambda commit: design(earlier[commit], claim) == own, commits)]
-        return same[-1] if same else f"{commits[0]}+changes" if commits else ""
+        return same[-1] if same else f"{commits[0]}+" if commits else ""
 
     return {claim: since(claim) for claim in study.claims}

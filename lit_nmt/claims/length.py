@@ -26,7 +26,6 @@ from lit_nmt.data.corpora import POOLED
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ALL, Cell
 from lit_nmt.intervals import Interval
-from lit_nmt.metrics import Case
 
 if TYPE_CHECKING:
     from lit_nmt.studies import Study
@@ -257,7 +256,7 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, criteri
         model: contrast(study, parts, (model, model), (f"trained up to {low} words", f"up to {high}"))
         for model in models
     }
-    best = np.array([max(_best(cell, study.primary.case) for cell in pair) for pair in parts])
+    best = np.array([max(max(cell.mean_bleu(study.primary.case).values()) for cell in pair) for pair in parts])
     absent = [model for model, own in measured.items() if own is None]
     unknown = [f"nothing of {', '.join(absent)}, which may be the best of these models"] if absent else []
     findings = []
@@ -290,9 +289,3 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, criteri
         decided = decide(share.low, share.high, criterion.smallest_effect)
         findings.append(conclude(part, statistic, paper, share, decided, reasons, notes, SCORED))
     return findings
-
-
-def _best(cell: Cell, case: Case) -> float:
-    """BLEU of the best model of a cell, the mean of its seeds."""
-    bleu = cell.bleu(case)
-    return max(float(bleu[[*cell.seeds(model).values()]].mean()) for model in {model for model, _ in cell.systems})

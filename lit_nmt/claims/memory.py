@@ -85,14 +85,13 @@ def recurrent_nets_forget(study: Study, tables: Tables, criterion: Forgetting) -
 
 def _bleu(study: Study, tables: Tables) -> dict[tuple[str, str], float]:
     """BLEU of the primary score by corpus and model, the mean of its seeds."""
-    found = {}
-    for corpus, own in primary_cells(study, tables).items():
-        for cell in own:
-            if cell.test_set == study.primary.test_set and cell.bin == ALL:
-                bleu = cell.bleu(study.primary.case)
-                for model in {model for model, _ in cell.systems}:
-                    found[corpus, model] = float(bleu[[*cell.seeds(model).values()]].mean())
-    return found
+    return {
+        (corpus, model): bleu
+        for corpus, own in primary_cells(study, tables).items()
+        for cell in own
+        if cell.test_set == study.primary.test_set and cell.bin == ALL
+        for model, bleu in cell.mean_bleu(study.primary.case).items()
+    }
 
 
 def _gradient_finding(

@@ -74,7 +74,7 @@ def recurrence_is_slower_to_train(study: Study, tables: Tables, criterion: Train
             found.append(
                 conclude(
                     f"{setup}, {a['corpus']}, against {recurrent}",
-                    statistic.format(f"{spoken_phase(a['phase'])} on {a['device']}"),
+                    statistic.format(f"{spoken_task(a['phase'])} on {a['device']}"),
                     paper,
                     ratio,
                     decide(ratio.low, ratio.high, criterion.smallest_effect),
@@ -127,7 +127,7 @@ def constant_time(study: Study, tables: Tables, criterion: ConstantTime) -> list
         found.append(
             conclude(
                 f"time, {setup}",
-                statistic.format(f"{spoken_phase(row['phase'])} on {row['device']}"),
+                statistic.format(f"{spoken_task(row['phase'])} on {row['device']}"),
                 paper,
                 own,
                 decide(-own.high, -own.low, -limit),
@@ -193,7 +193,7 @@ def _exponent(rows: pd.DataFrame) -> Interval:
     )
 
 
-def spoken_phase(phase: str) -> str:
+def spoken_task(phase: str) -> str:
     """What a bench row timed, without how it was decoded."""
     return "training" if phase.startswith("train") else "decoding"
 

@@ -33,14 +33,19 @@ def fetch_mtdata(identifier: str, source: str, target: str, instead: str) -> tup
         UserError: mtdata is not installed, knows no such data set or none in these languages, or it cannot be
             had.
     """
-    folder = DOWNLOADS / "mtdata"
-    files = (folder / f"{identifier}.{source}", folder / f"{identifier}.{target}")
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
+    files = mtdata_files(identifier, source, target)
+    files[0].parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(files[0].parent / ".lock"):
         if not all(file.is_file() for file in files):
             with _quiet_logging(), _archives_kept_inside():
                 _export(identifier, source, target, files, instead)
     return files
+
+
+def mtdata_files(identifier: str, source: str, target: str) -> tuple[Path, Path]:
+    """Where `fetch_mtdata` keeps a data set."""
+    folder = DOWNLOADS / "mtdata"
+    return folder / f"{identifier}.{source}", folder / f"{identifier}.{target}"
 
 
 def _export(identifier: str, source: str, target: str, files: tuple[Path, Path], instead: str) -> None:
@@ -53,7 +58,7 @@ def _export(identifier: str, source: str, target: str, files: tuple[Path, Path],
         from mtdata.parser import Parser
     except ImportError:
         raise UserError(
-            f"mtdata data set {identifier}: mtdata is not installed; `pip install 'lit-nmt[mtdata]'`, {instead}"
+            f"mtdata data set {identifier}: mtdata is not installed; `./install.sh mtdata`, {instead}"
         ) from None
     entries = Index.get_instance().entries
     try:

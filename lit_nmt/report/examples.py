@@ -27,7 +27,7 @@ def examples_section(view: View) -> Section:
         if hidden is not None:
             blocks.append(Paragraph(_left_out(view, corpus, hidden), "missing"))
     if not blocks:
-        blocks.append(Paragraph("No example translations yet; `lit-nmt score` picks them.", "missing"))
+        blocks.append(Paragraph("No translations yet; `lit-nmt translate` makes them.", "missing"))
     return Section("examples", "Example translations", blocks)
 
 

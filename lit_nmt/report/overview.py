@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from lit_nmt.configuration import merge
+from lit_nmt.data.corpora import POOLED
 from lit_nmt.evaluation import ALL
 from lit_nmt.intervals import ENOUGH_SEEDS
 from lit_nmt.report import words
@@ -192,11 +193,12 @@ def compared_section(view: View) -> Section:
 
 def _budget(view: View) -> list[Paragraph]:
     study, runs = view.results.study, view.results["runs"]
+    own = [bool((entry or {}).get("fit")) for entry in (study.get("models") or {}).values()]
     tokens = {
         corpus: merge(study.get("fit") or {}, (entry or {}).get("fit") or {}).get("data", {}).get("target_tokens")
         for corpus, entry in (study.get("corpora") or {}).items()
     }
-    if not all(tokens.values()) or not tokens:
+    if any(own) or not all(tokens.values()) or not tokens:
         return []
     shown = {corpus: f"{words.large(float(budget))} target tokens" for corpus, budget in tokens.items()}
     if len(set(shown.values())) == 1:
@@ -293,7 +295,7 @@ def _corpora_table(view: View) -> Table:
         detail = details.get(corpus) or {}
         scores = view.scores()
         sizes = scores[(scores["corpus"] == corpus) & (scores["bin"] == ALL)].groupby("test_set", sort=False)
-        tests = [f"{name} ({int(size):,})" for name, size in sizes["sentences"].max().items() if name != "pooled"]
+        tests = [f"{name} ({int(size):,})" for name, size in sizes["sentences"].max().items() if name != POOLED]
         seeds = view.seeds(corpus)
         direction = f"{detail.get('source', '?')} → {detail.get('target', '?')}" if detail else words.NOTHING
         rows.append(

@@ -108,7 +108,7 @@ def _headline(view: View, corpus: str) -> Table:
         Column("model", number=False),
         Column("BLEU"),
         Column("95 % interval"),
-        Column("validation BLEU", hint="best during training, greedy, on the validation split"),
+        Column("validation BLEU", hint="of the weights that are scored, greedy, on the validation split"),
         Column("parameters"),
         Column("training", hint="wall-clock time of a run, mean"),
         Column("seeds"),

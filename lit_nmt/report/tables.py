@@ -9,13 +9,15 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from lit_nmt.benchmark.settings import OPERATIONS, THROUGHPUT
+from lit_nmt.claims import Verdict
 from lit_nmt.errors import UserError
 from lit_nmt.evaluation import ComparisonRow, ScoreRow
 from lit_nmt.files import replacing, write_text
@@ -35,15 +37,9 @@ COLUMNS = {
     "curves": _names("study corpus model seed step target_tokens train_seconds validation_loss validation_bleu"),
     "scores": list(ScoreRow._fields),
     "comparisons": list(ComparisonRow._fields),
-    "claims": _names(
-        """claim part study verdict statistic value low high criterion criterion_commit paper evidence reason"""
-    ),
-    "throughput": _names(
-        """model phase corpus source_length tokens_per_second low high windows sentences_per_second
-        peak_memory_bytes flops_per_token utilisation padding_share outside_share parameters device threads
-        precision"""
-    ),
-    "operations": _names("model quantity length operations unconnected"),
+    "claims": [field.name for field in fields(Verdict)],
+    "throughput": THROUGHPUT,
+    "operations": OPERATIONS,
 }
 """The columns that each table has at least."""
 SENTENCE_COLUMNS = [*_names("corpus model seed test_set decoding id source_words score"), *STATISTICS]

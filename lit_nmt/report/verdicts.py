@@ -175,4 +175,5 @@ def _bounds(row: Any) -> str:
 
 
 def _committed(commit: str) -> str:
-    return f"committed as {words.commit(commit)}" if commit else "not committed"
+    since = ", changed since" if commit.endswith("+") else ""
+    return f"committed as {words.commit(commit.rstrip('+'))}{since}" if commit else "not committed"

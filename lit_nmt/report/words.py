@@ -17,11 +17,11 @@ def number(value: float, digits: int = 1) -> str:
     return text.replace("-", "\N{MINUS SIGN}") if float(text.replace(",", "")) else text.replace("-", "")
 
 
-def with_spread(value: float, spread: float, digits: int = 1) -> str:
+def with_spread(value: float, spread: float) -> str:
     """A mean and half its interval; the mean alone where there is no interval."""
     if not math.isfinite(value) or not math.isfinite(spread):
-        return number(value, digits)
-    return f"{number(value, digits)}{THIN}±{THIN}{number(spread, digits)}"
+        return number(value)
+    return f"{number(value)}{THIN}±{THIN}{number(spread)}"
 
 
 def interval(low: float, high: float, digits: int = 1) -> str:
@@ -84,7 +84,7 @@ def listing(items: list[str]) -> str:
 
 
 def commit(name: str) -> str:
-    """A commit by its first twelve digits, with what follows a + (changes that were not committed)."""
+    """A commit by its first twelve digits; a + after it stands for changes that were not committed."""
     digits, plus, _ = name.partition("+")
     return digits[:12] + plus if name else NOTHING
 

@@ -18,11 +18,11 @@ from filelock import Timeout
 from torch.utils.data import DataLoader
 
 from lit_nmt.benchmark import bar, measuring, timing, workloads
-from lit_nmt.benchmark.bench import COLUMNS, bench
+from lit_nmt.benchmark.bench import bench
 from lit_nmt.benchmark.flops import example_batch
 from lit_nmt.benchmark.machine import FreshProcesses, cores_busy_with_others, machine_to_itself
 from lit_nmt.benchmark.overhead import PairedWindows, outside_share
-from lit_nmt.benchmark.settings import Settings
+from lit_nmt.benchmark.settings import THROUGHPUT, Settings
 from lit_nmt.benchmark.timing import alternate, fastest_product, time_window
 from lit_nmt.benchmark.workloads import (
     Decoding,
@@ -299,7 +299,7 @@ def test_a_row_tells_tokens_per_second_of_the_median_window() -> None:
     measured.workload.subject = replace(measured.workload.subject, threads=2)
     measured.seconds = [0.5, 0.1, 0.2]
     row = measuring.row(measured, 4, Settings(), timing.Product(1e6, 8, "float32"), device="here")
-    assert list(row) == COLUMNS
+    assert list(row) == THROUGHPUT
     assert (row["tokens_per_second"], row["low"], row["high"]) == ("200.0", "80.0", "400.0")
     assert (row["sentences_per_second"], row["windows"], row["threads"]) == ("40.00", 3, 2)
     flops_per_second = row["flops_per_token"] * 200.0
@@ -462,7 +462,7 @@ def test_bench_writes_the_table_and_its_circumstances(tmp_path: Path, monkeypatc
     with open(folder / "throughput.csv", newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         rows = list(reader)
-    assert reader.fieldnames == COLUMNS
+    assert reader.fieldnames == THROUGHPUT
     assert {(row["model"], row["phase"]) for row in rows} == {
         (model, phase) for model in TINY for phase in ("train", "decode-beam2")
     }
@@ -560,6 +560,8 @@ def test_a_study_says_what_is_measured_and_options_overrule_it(monkeypatch: pyte
     assert asked["tiny"][1] == replace(settings, steps=7, peak_memory=not settings.peak_memory)
     with pytest.raises(UserError, match="measured alone"):
         bench(["tiny", "transformer"])
+    with pytest.raises(UserError, match="found 1 names, expected one for each model"):
+        bench(["transformer", "experiments/models/transformer.yaml"])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from lit_nmt.benchmark.flops import example_batch
 from lit_nmt.benchmark.operations import (
-    COLUMNS,
     Distances,
     count,
     count_all,
@@ -20,6 +19,7 @@ from lit_nmt.benchmark.operations import (
     sequential_operations,
     with_small_weights,
 )
+from lit_nmt.benchmark.settings import OPERATIONS
 from lit_nmt.models.attention_seq2seq import AttentionSeq2Seq
 from lit_nmt.models.conv_s2s import ConvS2S
 from lit_nmt.models.feed_forward import FeedForward
@@ -220,7 +220,7 @@ def test_a_row_for_each_quantity_and_length_and_a_word_on_what_cannot_be_watched
 ) -> None:
     fragment = {"model": {"class_path": "lit_nmt.models.seq2seq.Seq2Seq", "init_args": {**SIZES, "cell": "rnn"}}}
     rows = count_all({"one": fragment, "other": fragment}, lengths=(3, 4))
-    assert [list(row) for row in rows] == [COLUMNS] * 16
+    assert [list(row) for row in rows] == [OPERATIONS] * 16
     assert {(row["model"], row["length"]) for row in rows} == {(m, n) for m in ("one", "other") for n in (3, 4)}
     assert {row["quantity"] for row in rows} == {
         "sequential-training", "sequential-decoding", "path-source-target", "path-target-target",

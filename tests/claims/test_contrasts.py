@@ -81,7 +81,7 @@ def level(value: float) -> CHANCE:
     return lambda corpus, model, words: np.full(len(words), value)
 
 
-# ----------------------------------------------------------------------------------------- claim 8, length
+# ----------------------------------------------------------------------------------------- length
 
 LONG = "transformer-learns-long-sentences"
 
@@ -199,7 +199,7 @@ def test_a_part_without_bleu_stops_only_what_takes_its_logarithm() -> None:
     assert found["verdict"] == "supported"
 
 
-# --------------------------------------------------------------------------- claim 3, lengths not trained on
+# --------------------------------------------------------------------------- lengths not trained on
 
 CARRIES = "attention-carries-to-untrained-lengths"
 CAPS = {"town-max30": 30, "town-max50": 50}
@@ -295,7 +295,7 @@ def test_without_both_caps_or_the_same_sentences_nothing_is_judged() -> None:
         findings(CARRIES, {"sentences": others}, smallest_effect=0.9, caps=CAPS)
 
 
-# ---------------------------------------------------------------------------------------- claim 7, small data
+# ---------------------------------------------------------------------------------------- small data
 
 DATA = "transformers-need-more-data"
 PAIRS = {"town-1k": 1000, "town-3k": 3000, "town-10k": 10000, "town": 29000}

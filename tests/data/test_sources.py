@@ -404,4 +404,4 @@ def test_a_data_set_that_mtdata_lacks_is_told(server, mtdata):
 def test_without_mtdata_its_extra_is_named(server, monkeypatch):
     monkeypatch.setitem(sys.modules, "mtdata", None)
     split = SplitConfig("mtdata", identifiers=["Toys-toy-1-fra-eng"])
-    one_line(lambda: sources.locate(corpus(split), "train"), "Toys-toy-1-fra-eng", "lit-nmt[mtdata]")
+    one_line(lambda: sources.locate(corpus(split), "train"), "Toys-toy-1-fra-eng", "./install.sh mtdata")
