@@ -61,12 +61,14 @@ def score(study: str, also: Path | None = None) -> None:
 def _score(study: Study, elsewhere: Results | None) -> None:
     folder = study.results_folder
     outcomes = {run.folder: _outcome(run) for run in study.runs}
-    with_status = lambda status: [run for run in study.runs if outcomes[run.folder]["status"] == status]
-    missing = with_status("missing")
-    sentences, examples = _collect(study, [run for run in with_status("finished") if _is_translated(study, run)])
-    curves = {run.folder: _curve(study, run) for run in study.runs}
+    status = lambda run: outcomes[run.folder]["status"]
+    translated = [run for run in study.runs if status(run) == "finished" and _is_translated(study, run)]
+    sentences, examples = _collect(study, translated)
+    # a run that still trains has no curve to set beside others
+    curves = {run.folder: _curve(study, run) if status(run) != "missing" else [] for run in study.runs}
     origins = {run.folder: _origin(run, outcomes[run.folder]) for run in study.runs}
     if elsewhere is not None:
+        missing = [run for run in study.runs if run not in translated and status(run) != "failed"]
         taken = _taken(missing, elsewhere)
         origins |= taken
         outcomes |= taken
@@ -77,7 +79,12 @@ def _score(study: Study, elsewhere: Results | None) -> None:
             if run.folder in taken:
                 curves[run.folder] = [row for row in rows if _key(row) == (run.corpus, run.model, run.seed)]
         examples = _first_seeds([*examples, *(row for row in elsewhere.examples if _key(row) in keys)])
+        shown = {row["corpus"] for row in examples if row["test_set"] != EXAMPLES}
+        left_out = {corpus: number for corpus, number in elsewhere.left_out.items() if corpus not in shown}
+        if left_out:
+            write_json(folder / "left_out.json", left_out)
         print(f"{elsewhere.folder}: {len(taken)} runs taken over")
+    _check_subwords(origins.values())
     runs = [{"study": study.name, **_identity(run), **outcomes[run.folder]} for run in study.runs]
     _write_table(folder / "runs.csv", runs)
     _write_table(folder / "curves.csv", [row for run in study.runs for row in curves[run.folder]])
@@ -303,10 +310,37 @@ def _read_elsewhere(folder: Path, study: Study) -> Results:
 
 
 def _taken(missing: Sequence[PlannedRun], elsewhere: Results) -> dict[Path, dict[str, Any]]:
-    """What is known of runs that ended elsewhere: those whose folder, and so whose configuration, is the same."""
-    known = {run["folder"]: run for run in elsewhere.provenance.get("runs") or []}
-    ended = {run.folder: known[run.folder.as_posix()] for run in missing if run.folder.as_posix() in known}
-    return {folder: origin for folder, origin in ended.items() if origin.get("status") != "missing"}
+    """What is known of runs that ended elsewhere: those whose folder, and so whose configuration, is the same.
+
+    Raises:
+        UserError: A run ended there with another configuration.
+    """
+    ended = {_key(run): run for run in elsewhere.provenance.get("runs") or [] if run.get("status") != "missing"}
+    taken = {run.folder: ended[_key(_identity(run))] for run in missing if _key(_identity(run)) in ended}
+    for folder, origin in taken.items():
+        if origin["folder"] != folder.as_posix():
+            raise UserError(
+                f"--also: {elsewhere.folder}: has {origin['folder']}, expected {folder}: it was trained with another "
+                "configuration; leave out --also to train it anew"
+            )
+    return taken
+
+
+def _check_subwords(origins: Iterable[Mapping[str, Any]]) -> None:
+    """Refuses runs on one corpus whose subwords are not the same, as far as their records tell.
+
+    Raises:
+        UserError: There are some.
+    """
+    known: dict[str, Mapping[str, Any]] = {}
+    for origin in origins:
+        if "subwords_digest" in origin:
+            first = known.setdefault(origin["corpus"], origin)
+            if origin["subwords_digest"] != first["subwords_digest"]:
+                raise UserError(
+                    f"{origin['folder']}: trained with other subwords than {first['folder']}, as their corpus was "
+                    "prepared anew in between; train one of them again"
+                )
 
 
 def _joined(
@@ -338,11 +372,12 @@ def _joined(
 
 
 def _first_seeds(examples: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One run a model: that of its lowest seed."""
-    first: dict[tuple[str, str], int] = {}
-    for corpus, model, seed in map(_key, examples):
-        first[corpus, model] = min(seed, first.get((corpus, model), seed))
-    return [row for row in examples if int(row["seed"]) == first[row["corpus"], row["model"]]]
+    """Of each test set one run a model: that of its lowest seed whose text is here."""
+    first: dict[tuple[str, str, str], int] = {}
+    for row in examples:
+        shown = row["corpus"], row["model"], row["test_set"]
+        first[shown] = min(int(row["seed"]), first.get(shown, int(row["seed"])))
+    return [row for row in examples if int(row["seed"]) == first[row["corpus"], row["model"], row["test_set"]]]
 
 
 def _key(row: Mapping[str, Any]) -> tuple[str, str, int]:

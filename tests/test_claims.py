@@ -106,12 +106,14 @@ def test_a_criterion_that_says_what_no_claim_reads_is_refused(name, criterion, e
     [
         ({"without": "seq2sec"}, r'claims.fixed-vector-bottleneck: without: no "seq2sec" .* did you mean "seq2seq"'),
         ({"beside": [["seq2seq-wide", "attention-seq2seq"]]}, 'beside: no "seq2seq-wide" in this study'),
-        ({}, None),
+        ({"floor_bin": "5-11"}, r'floor_bin: no bin or test set "5-11"; did you mean "5-10"'),
+        ({"floor_bin": ["captions-1", "5-10"]}, None),
     ],
 )
 def test_a_criterion_names_models_that_the_study_has(criterion, expected):
     own = study("fixed-vector-bottleneck", smallest_effect=1, **criterion)
-    own.models = {"seq2seq": None, "attention-seq2seq": None}
+    own.models, own.corpora = {"seq2seq": None, "attention-seq2seq": None}, {"town": None}
+    own.test_sets_of = lambda corpus: ["captions-1"]
     if expected is None:
         check_claims(own)
     else:
@@ -166,6 +168,10 @@ def test_a_criterions_commit_is_the_first_of_what_is_judged_now_and_tells_later_
     assert criterion_commits(study) == both(f"{latest}+", latest)
     path.write_text(written(6))
     assert criterion_commits(study) == both(f"{latest}+", f"{latest}+")
+    # the only commit of a shallow clone is no proof of when anything was written
+    git("clone", "-q", "--depth", "1", tmp_path.as_uri(), "shallow")
+    study.path = tmp_path / "shallow" / path.name
+    assert criterion_commits(study) == both("", "")
 
 
 # -------------------------------------------------------------------------------------------------- training speed

@@ -151,6 +151,9 @@ def test_failed_and_missing_runs_have_a_row_and_stop_nothing(study):
     status = {(row.model, row.seed): (row.status, row.stopped_by) for row in runs.itertuples()}
     assert status["fancy", 2] == ("failed", "error: loss is not finite")
     assert status[missing.model, missing.seed][0] == "missing"
+    # while it trains its curve is not set beside those of others
+    curves = pd.read_csv(study.results_folder / "curves.csv")
+    assert curves[(curves.model == missing.model) & (curves.seed == missing.seed)].empty
     assert status["fancy", 1] == ("finished", "budget")
     # whole numbers stay whole beside empty cells
     assert ",1000,6000," in (study.results_folder / "runs.csv").read_text()
@@ -310,17 +313,49 @@ def test_runs_that_ended_elsewhere_are_taken_over(study, capsys):
             shutil.rmtree(run.folder)
         if (run.model, run.seed) == ("fancy", 2):
             (run.folder / "fit.json").unlink()  # begun here and not ended
+        if (run.model, run.seed) == ("plain", 1):
+            shutil.rmtree(run.folder / "translations")  # trained here as well, and not translated
     assert cli.main(["score", "trial", "--also", "elsewhere"]) == 0
     assert "3 of 4 runs" in capsys.readouterr().out
     joined = tables(study.results_folder)
     assert {name: len(table) for name, table in joined.items()} == {name: len(table) for name, table in whole.items()}
     for name, table in joined.items():
         assert sorted(table) == sorted(whole[name]), name
-    # what has been configured otherwise is another run
+    # what has been configured otherwise is another run, which takes no other's place
     Path("experiments/models/plain.yaml").write_text(yaml.safe_dump({"model": {"class_path": "made.up.other"}}))
+    with pytest.raises(UserError, match=r"plain-.*was trained with another configuration"):
+        score("trial", Path("elsewhere"))
+
+
+def test_text_that_is_here_stays_beside_results_without(study):
+    """A published folder holds the first seeds without text, but for sentences that every report may show."""
+    score("trial")
+    shutil.copytree(study.results_folder, "elsewhere")
+    rows = [json.loads(line) for line in Path("elsewhere/examples.jsonl").read_text(encoding="utf-8").splitlines()]
+    shown = [{**row, "test_set": "examples", "source": "The mill."} for row in rows if row["test_set"] == "market"]
+    Path("elsewhere/examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in shown), encoding="utf-8")
+    Path("elsewhere/left_out.json").write_text(json.dumps({"town": 60}), encoding="utf-8")
+    first = [run for run in study.runs if run.seed == 1]
+    for run in first:
+        shutil.rmtree(run.folder)
     score("trial", Path("elsewhere"))
-    runs = pd.read_csv(study.results_folder / "runs.csv")
-    assert runs[runs.model == "plain"].status.tolist() == ["missing", "missing"]
+    examples = (study.results_folder / "examples.jsonl").read_text(encoding="utf-8")
+    found = {(row["model"], row["seed"], row["test_set"]) for row in map(json.loads, examples.split("\n")[:-1])}
+    assert found >= {("plain", 2, "market"), ("plain", 1, "examples"), ("fancy", 1, "examples")}
+    assert not (study.results_folder / "left_out.json").exists()
+    # with no text here it is still told how much is left out
+    for run in study.runs:
+        shutil.rmtree(run.folder, ignore_errors=True)
+    score("trial", Path("elsewhere"))
+    assert json.loads((study.results_folder / "left_out.json").read_text(encoding="utf-8")) == {"town": 60}
+
+
+def test_runs_with_other_subwords_are_refused(study):
+    for number, run in enumerate(study.runs[:2]):
+        record = json.loads((run.folder / "fit.json").read_text(encoding="utf-8"))
+        (run.folder / "fit.json").write_text(json.dumps({**record, "subwords_digest": f"{number}"}))
+    with pytest.raises(UserError, match="trained with other subwords than runs/town/plain"):
+        score("trial")
 
 
 def test_other_text_elsewhere_is_refused(study):

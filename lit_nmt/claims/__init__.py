@@ -33,7 +33,7 @@ from lit_nmt.claims.length import (
 from lit_nmt.claims.memory import Forgetting, recurrent_nets_forget
 from lit_nmt.claims.networks import PlainNetworks, plain_networks_cannot_map_sequences
 from lit_nmt.claims.speed import ConstantTime, TrainingSpeed, constant_time, recurrence_is_slower_to_train
-from lit_nmt.claims.verdicts import Claim, Criterion, Decision, Tables
+from lit_nmt.claims.verdicts import Claim, Criterion, Decision, Floor, Tables
 from lit_nmt.code import git
 from lit_nmt.configuration import build, suggestion
 from lit_nmt.errors import UserError
@@ -109,6 +109,13 @@ def check_claims(study: Study) -> None:
                 if name not in known:
                     place = f"{study.path}: claims.{claim}: {key}"
                     raise UserError(f'{place}: no "{name}" in this study{suggestion(name, known)}')
+        parts = criterion.floor_bin if isinstance(criterion, Floor) else []
+        for part in [parts] if isinstance(parts, str) and parts else parts:
+            there = [f"{low}-{high}" for low, high in study.bins]
+            there += [name for corpus in study.corpora for name in study.test_sets_of(corpus)]
+            if part not in there:
+                place = f"{study.path}: claims.{claim}: floor_bin"
+                raise UserError(f'{place}: no bin or test set "{part}"{suggestion(part, there)}')
 
 
 def judge(study: Study, tables: Tables, commits: Mapping[str, str]) -> pd.DataFrame:
@@ -152,7 +159,8 @@ def criterion_commits(study: Study) -> dict[str, str]:
     """Of each claim the commit since which nothing of the study's YAML changed on which it rests.
 
     Its words do not count, nor do other claims, nor `bench` but for claims about speed. A "+" follows where it
-    was edited since. Empty outside git and for a file that was never committed.
+    was edited since. Empty outside git, in a shallow clone, whose first commit says nothing, and for a file that was
+    never committed.
     """
 
     def design(text: str, claim: str) -> dict[str, Any]:
@@ -164,7 +172,8 @@ def criterion_commits(study: Study) -> dict[str, str]:
             return {}
 
     folder, name = study.path.parent, study.path.name
-    commits = git(folder, "log", "--format=%H", "--", name).split()
+    shallow = git(folder, "rev-parse", "--is-shallow-repository") == "true"
+    commits = [] if shallow else git(folder, "log", "--format=%H", "--", name).split()
     now = study.path.read_text(encoding="utf-8")
     earlier = {commit: git(folder, "show", f"{commit}:./{name}") for commit in commits}
 

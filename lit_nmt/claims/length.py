@@ -180,8 +180,8 @@ def _slope_findings(
             for pair in criterion.beside:
                 cells_beside = primary_cells(study, tables, pair).get(corpus, [])
                 others = _parts(study, cells_beside, over, criterion.longest)
-                beside = contrast(study, [(cell, cell) for cell in others], pair)
-                notes += [_beside(beside)] if beside else []
+                beside = contrast(study, [(cell, cell) for cell in others], pair, labels=labels)
+                notes += [_beside(beside, criterion)] if beside else []
             found.append(conclude(part, statistic, paper, slope, decision(slope), reasons, notes, SCORED))
     return found or [undecided("", statistic, paper, f"no translations by {arms[0]} and {arms[1]}")]
 
@@ -210,13 +210,16 @@ def _notes(measured: Contrast) -> list[str]:
     ]
 
 
-def _beside(measured: Contrast) -> str:
-    slope = measured.log_ratio(slope_weights(measured.words, measured.sizes))
+def _beside(measured: Contrast, criterion: Slopes) -> str:
+    weights = slope_weights(measured.words, measured.sizes)
+    slope = measured.log_ratio(weights)
+    learned_little = measured.reasons(criterion, in_logarithms=weights)[len(measured.few_seeds) :]
     level = measured.difference(measured.sizes / measured.sizes.sum())
     first, second = measured.arms
     return (
         f"beside it (exploratory) {first} / {second}: slope {spoken(slope, 4)}, mean difference "
         f"{spoken(level, 1)} BLEU, {seeds_in_words(len(measured.seeds))}"
+        + "".join(f" (but {reason})" for reason in learned_little)
     )
 
 

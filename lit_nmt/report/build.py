@@ -181,6 +181,8 @@ def _make(source: Path, destination: Path, shareable: bool) -> None:
         raise UserError(f"{place}: not there; expected the study itself, written by `lit-nmt report` beside runs")
     study = restore_study(results.study, place)
     folder = destination / "results"
+    if PUBLISHED in destination.parents:
+        _check_nothing_is_lost(results["runs"], folder)
     for name in COPIED:
         if (source / name).exists():
             copy_file(source / name, folder / name)
@@ -192,10 +194,31 @@ def _make(source: Path, destination: Path, shareable: bool) -> None:
         pairs = study.comparisons or _against(study)
         compared = comparison_table(sentences, pairs, study.bins, study=study.name, pooled=study.pooled)
         write_table(folder / "comparisons.csv", compared)
+    else:
+        for name in ("scores.csv", "comparisons.csv"):
+            (folder / name).unlink(missing_ok=True)
     tables = {name: frame for name, frame in read_results(folder).items() if len(frame)}
     verdicts = judge(study, tables, results.study.get("criterion_commits", {}))
     write_table(folder / "claims.csv", verdicts)
     _draw(make_report(read_results(folder)), destination)
+
+
+def _check_nothing_is_lost(runs: pd.DataFrame, published: Path) -> None:
+    """Refuses to publish fewer runs than are published: results are often all that is left of a training.
+
+    Raises:
+        UserError: a published run is not among these.
+    """
+
+    def finished(frame: pd.DataFrame) -> set[tuple[str, str, str]]:
+        return {(row.corpus, row.model, str(row.seed)) for row in frame.itertuples() if row.status == "finished"}
+
+    lost = sorted(finished(read_table(published / "runs.csv")) - finished(runs))
+    if lost:
+        raise UserError(
+            f"{published}: {words.count(len(lost), 'run')} would be lost, as {' '.join(lost[0])}; take them over "
+            f"with `lit-nmt score STUDY --also {published}`, or delete that folder"
+        )
 
 
 def _against(study: Study) -> list[tuple[str, str]]:

@@ -98,6 +98,13 @@ def warnings(view: View) -> list[str]:
     if missing:
         text = f"{len(planned) - len(missing) - len(lost & set(planned))} of {len(planned)} planned runs have finished"
         found.append(f"{text}; the others are not in this report.")
+    scores = view.scores()
+    if len(scores):
+        scored = set(zip(scores["corpus"], scores["model"], scores["seed"].astype(str), strict=True))
+        waiting = [run for run in planned if run in have - scored]
+        if waiting:
+            found.append(f"{words.sentence(words.count(len(waiting), 'run'))} trained, but not translated yet.")
+        finished = finished[[(r.corpus, r.model, str(r.seed)) in scored for r in finished.itertuples()]]
     few: dict[str, list[str]] = {}
     for corpus in view.corpora:
         counts = finished[finished["corpus"] == corpus].groupby("model")["seed"].nunique()
@@ -391,7 +398,10 @@ def _length_in_words(view: View, corpus: str) -> list[str]:
     if not changes:
         return []
     said = words.listing([text for _, text in sorted(changes)])
-    return [f"From sources of {spoken_bin(bins[0])} to those of {spoken_bin(bins[-1])}, {said} BLEU."]
+    test_set = view.length_set(corpus)
+    where = f"on {spoken_test_set(test_set)}, " if test_set != view.primary_set(corpus) else ""
+    text = f"{where}from sources of {spoken_bin(bins[0])} to those of {spoken_bin(bins[-1])}, {said} BLEU."
+    return [words.sentence(text)]
 
 
 def _speed_in_words(view: View) -> list[str]:

@@ -12,8 +12,8 @@ import pandas as pd
 
 from lit_nmt.benchmark.settings import SINGLE
 from lit_nmt.claims import CLAIMS
+from lit_nmt.claims.length import Slopes, UntrainedLengths
 from lit_nmt.claims.speed import EXACT
-from lit_nmt.evaluation import ALL
 from lit_nmt.report import words
 from lit_nmt.report.content import Cell, Column, Facts, Figure, Fold, Group, Paragraph, Section, Table
 from lit_nmt.report.memory import PROBED, RECALLED
@@ -96,7 +96,7 @@ def _fold(view: View, claim: str, rows: pd.DataFrame, figures: list[Figure]) -> 
         ("decision", f"{rule} {_settings(view, claim)}".strip()),
         ("statistic", statistic or words.listing(_different(rows["statistic"]))),
         ("sources", sources or "; ".join(_different(rows["paper"]))),
-        ("how this was measured", _measured(view, " ".join(map(str, rows["evidence"])))),
+        ("how this was measured", _measured(view, claim, " ".join(map(str, rows["evidence"])))),
     ]
     found = []
     for row in rows.itertuples():
@@ -131,11 +131,12 @@ def _settings(view: View, claim: str) -> str:
     return "; ".join(f"`{name}`: {value}" for name, value in own.items() if name != "criterion")
 
 
-def _measured(view: View, evidence: str) -> str:
+def _measured(view: View, claim: str, evidence: str) -> str:
     """How the tables that the evidence names came about."""
     told = []
     if "scores.csv" in evidence:
-        told += [_scored(view, corpus) for corpus in view.corpora if view.test_sets(corpus)]
+        over_lengths = claim in CLAIMS and issubclass(CLAIMS[claim].criterion, Slopes | UntrainedLengths)
+        told += [_scored(view, corpus, over_lengths) for corpus in view.corpora if view.test_sets(corpus)]
         told += sorted({text.split(" ")[0] for text in view.primary_scores(view.corpora[0], view.case)["signature"]})
     throughput = view.results["throughput"]
     if "throughput.csv" in evidence and len(throughput):
@@ -148,15 +149,15 @@ def _measured(view: View, evidence: str) -> str:
     return " ".join(told)
 
 
-def _scored(view: View, corpus: str) -> str:
-    scores = view.primary_scores(corpus, view.case)
-    whole = scores[scores["bin"] == ALL]
+def _scored(view: View, corpus: str, over_lengths: bool) -> str:
+    test_set = view.length_set(corpus) if over_lengths else view.primary_set(corpus)
+    whole = view.whole_scores(corpus, test_set, view.case)
     seeds = words.count(int(whole.groupby("model")["seed"].nunique().max()), "seed")
     cased = "cased" if view.case == "mixed" else "lower-cased"
     sentences = f"{whole['sentences'].max():,.0f} sentences"
     return (
         f"On {corpus}, {cased} BLEU of {spoken_decoding(view.decodings[0])} on {sentences} "
-        f"({spoken_test_set(view.primary_set(corpus))}), up to {seeds} a model."
+        f"({spoken_test_set(test_set)}), up to {seeds} a model."
     )
 
 

@@ -93,7 +93,11 @@ class View:
 
     def primary_scores(self, corpus: str, case: str = "mixed") -> pd.DataFrame:
         """The scores of single seeds on the whole primary test set, by the primary decoding."""
-        return self._of_one_decoding(corpus, self.primary_set(corpus), case, whole=True)
+        return self.whole_scores(corpus, self.primary_set(corpus), case)
+
+    def whole_scores(self, corpus: str, test_set: str, case: str = "mixed") -> pd.DataFrame:
+        """The scores of single seeds on a whole test set, by the primary decoding."""
+        return self._of_one_decoding(corpus, test_set, case, whole=True)
 
     def length_scores(self, corpus: str, case: str = "mixed") -> pd.DataFrame:
         """The scores of single seeds on each length bin, by the primary decoding."""
@@ -184,9 +188,11 @@ def _spoken_setting(name: str, value: object) -> str:
 def _describe_model(results: Results, name: str) -> dict[str, str]:
     """Class name, printed title, paper and make of a model, as far as the results know them."""
     entry = (results.study.get("model_details") or {}).get(name) or {}
+    variant = ((results.study.get("models") or {}).get(name) or {}).get("base") not in (None, name)
     return {
         "architecture": str(entry.get("class_path") or name).rsplit(".", 1)[-1],
-        "title": entry.get("title") or name,
+        # what a study makes of a model goes by the name that the study gives it
+        "title": name if variant else entry.get("title") or name,
         "paper": entry.get("paper") or "",
         "built": ", ".join(_spoken_setting(*setting) for setting in (entry.get("built") or {}).items()),
     }

@@ -163,6 +163,11 @@ def test_further_pairs_are_told_beside_and_decide_nothing() -> None:
     told = f"seq2seq-wide / attention-seq2seq: slope {other['value']:.4f} [{other['low']:.4f}, {other['high']:.4f}]"
     assert told in found["evidence"]
     assert "absent" not in found["evidence"]
+    assert "(but" not in found["evidence"]
+    rates["seq2seq-wide"] = 0.009
+    tables = translations(lambda corpus, model, words: 0.62 - rates[model] * words, models=models)
+    found = one("fixed-vector-bottleneck", tables, smallest_effect=0.005, beside=beside, floor_bin="51-60")
+    assert "(but seq2seq-wide has less than 0.5 of the best arm's BLEU in the part named" in found["evidence"]
 
 
 def test_a_study_of_which_seeds_are_missing_decides_nothing_yet() -> None:

@@ -335,6 +335,37 @@ def test_shareable_report_leaves_the_full_one_whole(made_up, tmp_path: Path, mon
     assert SECRETS[0] not in (shareable / "results/examples.jsonl").read_text(encoding="utf-8")
 
 
+def test_fewer_runs_are_not_published_over_more(made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made_up(tmp_path / "reports/demo/results", throughput=False, **SMALL)
+    report("demo", Path("reports/demo/results"), publish=True)
+    before = _bytes(tmp_path / "reports/published/demo")
+    made_up(tmp_path / "reports/demo/results", throughput=False, **{**SMALL, "corpora": {"market-en-de": [2]}})
+    with pytest.raises(UserError, match="3 runs would be lost, as market-en-de attention-seq2seq 1; take them over"):
+        report("demo", Path("reports/demo/results"), publish=True)
+    assert _bytes(tmp_path / "reports/published/demo") == before
+
+
+def test_scores_of_translations_that_are_gone_are_gone(made_up, tmp_path: Path) -> None:
+    results = made_up(tmp_path / "demo/results", throughput=False, **SMALL)
+    report("demo", results)
+    assert (results / "scores.csv").is_file()
+    (results / "sentences.parquet").unlink()
+    report("demo", results)
+    assert not (results / "scores.csv").exists()
+    assert "translates best" not in (tmp_path / "demo/report.md").read_text(encoding="utf-8")
+
+
+def test_runs_that_are_trained_and_not_translated_are_told(made_up, tmp_path: Path) -> None:
+    results = made_up(tmp_path / "demo/results", throughput=False, **SMALL)
+    sentences = pd.read_parquet(results / "sentences.parquet")
+    sentences[sentences["seed"] == 1].to_parquet(results / "sentences.parquet")
+    report("demo", results)
+    text = (tmp_path / "demo/report.md").read_text(encoding="utf-8")
+    assert "3 runs trained, but not translated yet." in text
+    assert "Few seeds: 1 seed a model on market-en-de." in text
+
+
 def test_a_shareable_report_drawn_again_still_says_that_nothing_was_left_out(
     made_up, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
