@@ -331,7 +331,8 @@ def test_text_that_is_here_stays_beside_results_without(study):
     """A published folder holds the first seeds without text, but for sentences that every report may show."""
     score("trial")
     shutil.copytree(study.results_folder, "elsewhere")
-    rows = [json.loads(line) for line in Path("elsewhere/examples.jsonl").read_text(encoding="utf-8").splitlines()]
+    text = Path("elsewhere/examples.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.split("\n")[:-1]]
     shown = [{**row, "test_set": "examples", "source": "The mill."} for row in rows if row["test_set"] == "market"]
     Path("elsewhere/examples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in shown), encoding="utf-8")
     Path("elsewhere/left_out.json").write_text(json.dumps({"town": 60}), encoding="utf-8")
