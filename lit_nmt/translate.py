@@ -145,6 +145,7 @@ class Translator:
             self.device = torch.empty(0, device=device).device
         except (RuntimeError, AssertionError) as error:
             raise UserError(f"--device: {device!r} cannot be used ({str(error).splitlines()[0]})") from None
+        self.subwords = corpus.subwords  # first, as a damaged file is another thing than another model
         corpus.check_subwords(run)
         self.model: TranslationModule = load_model(run, self.device)
         if self.model.vocabulary_size != corpus.vocabulary_size:
@@ -153,7 +154,6 @@ class Translator:
                 f"{corpus.vocabulary_size:,}: it was prepared anew; train again, or prepare it as it was"
             )
         self.run = run
-        self.subwords = corpus.subwords
         self.max_tokens = max_tokens
 
     def translate_ids(

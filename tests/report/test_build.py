@@ -341,7 +341,7 @@ def test_fewer_runs_are_not_published_over_more(made_up, tmp_path: Path, monkeyp
     report("demo", Path("reports/demo/results"), publish=True)
     before = _bytes(tmp_path / "reports/published/demo")
     made_up(tmp_path / "reports/demo/results", throughput=False, **{**SMALL, "corpora": {"market-en-de": [2]}})
-    with pytest.raises(UserError, match="3 runs would be lost, as market-en-de attention-seq2seq 1; take them over"):
+    with pytest.raises(UserError, match="three runs would be lost, as market-en-de attention-seq2seq 1; take"):
         report("demo", Path("reports/demo/results"), publish=True)
     assert _bytes(tmp_path / "reports/published/demo") == before
 
@@ -362,8 +362,8 @@ def test_runs_that_are_trained_and_not_translated_are_told(made_up, tmp_path: Pa
     sentences[sentences["seed"] == 1].to_parquet(results / "sentences.parquet")
     report("demo", results)
     text = (tmp_path / "demo/report.md").read_text(encoding="utf-8")
-    assert "3 runs trained, but not translated yet." in text
-    assert "Few seeds: 1 seed a model on market-en-de." in text
+    assert "Three runs trained, but not translated yet." in text
+    assert "Few seeds: one seed a model on market-en-de." in text
 
 
 def test_a_shareable_report_drawn_again_still_says_that_nothing_was_left_out(
