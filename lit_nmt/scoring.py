@@ -67,6 +67,7 @@ def _score(study: Study, elsewhere: Results | None) -> None:
     # a run that still trains has no curve to set beside others
     curves = {run.folder: _curve(study, run) if status(run) != "missing" else [] for run in study.runs}
     origins = {run.folder: _origin(run, outcomes[run.folder]) for run in study.runs}
+    left_out: dict[str, int] = {}
     if elsewhere is not None:
         missing = [run for run in study.runs if run not in translated and status(run) != "failed"]
         taken = _taken(missing, elsewhere)
@@ -81,8 +82,6 @@ def _score(study: Study, elsewhere: Results | None) -> None:
         examples = _first_seeds([*examples, *(row for row in elsewhere.examples if _key(row) in keys)])
         shown = {row["corpus"] for row in examples if row["test_set"] != EXAMPLES}
         left_out = {corpus: number for corpus, number in elsewhere.left_out.items() if corpus not in shown}
-        if left_out:
-            write_json(folder / "left_out.json", left_out)
         print(f"{elsewhere.folder}: {len(taken)} runs taken over")
     _check_subwords(origins.values())
     runs = [{"study": study.name, **_identity(run), **outcomes[run.folder]} for run in study.runs]
@@ -91,6 +90,10 @@ def _score(study: Study, elsewhere: Results | None) -> None:
     lines = [json.dumps(example, ensure_ascii=False) + "\n" for example in examples]
     write_text(folder / "examples.jsonl", "".join(lines))
     write_json(folder / "provenance.json", _provenance(study, list(origins.values())))
+    if left_out:
+        write_json(folder / "left_out.json", left_out)
+    else:
+        (folder / "left_out.json").unlink(missing_ok=True)
     # last, since it is what tells that all is there
     with replacing(folder / "sentences.parquet") as beside, open(beside, "wb") as file:
         sentences.to_parquet(file, index=False, compression="zstd")

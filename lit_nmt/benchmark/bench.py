@@ -88,7 +88,7 @@ def bench(
         settings = replace(Settings(lengths=[8, 32, 128]), **given)
         fragments = {Path(target).stem: read_model(target) for target in targets}
         if len(fragments) < len(targets):
-            raise UserError(f"{' '.join(targets)}: found {len(fragments)} names, expected one for each model")
+            raise UserError(f"{' '.join(targets)}: two models of one name; expected a name of its own for each")
         _measure_into(RUNS / "bench" / "models", fragments, settings, vocabulary_size)
         return
     if len(targets) > 1:

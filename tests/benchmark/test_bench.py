@@ -560,7 +560,7 @@ def test_a_study_says_what_is_measured_and_options_overrule_it(monkeypatch: pyte
     assert asked["tiny"][1] == replace(settings, steps=7, peak_memory=not settings.peak_memory)
     with pytest.raises(UserError, match="measured alone"):
         bench(["tiny", "transformer"])
-    with pytest.raises(UserError, match="found 1 names, expected one for each model"):
+    with pytest.raises(UserError, match="two models of one name"):
         bench(["transformer", "experiments/models/transformer.yaml"])
 
 
