@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from lit_nmt.data.prepared import PreparedCorpus
 from lit_nmt.errors import UserError
 from lit_nmt.files import write_json, write_rows
 from lit_nmt.studies import MODELS, RUNS, Study, load_study, read_model
+
+_SETTINGS = {field.name for field in fields(Settings)}
 
 
 def bench(
@@ -61,21 +63,8 @@ def bench(
         against: another revision of this code, as a commit or a tag: both are measured in alternation, as often as
             there are windows, and the ratios written to runs/bench/against-REVISION.csv.
     """
-    given: dict[str, Any] = {
-        "corpus": corpus,
-        "lengths": lengths,
-        "phases": phases,
-        "target_tokens": target_tokens,
-        "windows": windows,
-        "steps": steps,
-        "max_seconds": max_seconds,
-        "precisions": precisions,
-        "threads": threads,
-        "device": device,
-        "peak_memory": peak_memory,
-        "loop_steps": loop_steps,
-    }
-    given = {key: value for key, value in given.items() if value is not None}
+    asked = locals().items()
+    given: dict[str, Any] = {key: value for key, value in asked if key in _SETTINGS and value is not None}
     if against:
         from lit_nmt.benchmark.against import compare
 
