@@ -280,18 +280,24 @@ def _tuning(view: View, tuning: dict[str, Any]) -> Table | Paragraph:
     note = " ".join(tuning["note"].split())
     if not tuning.get("trials"):
         return Paragraph(f"Tuning: {note}")
-    trials = list(dict.fromkeys(trial for own in tuning["trials"].values() for trial in own))
-    rows = []
-    for model, scores in tuning["trials"].items():
-        best = max(scores.values())
-        cells = [
-            Cell(words.number(scores[trial]), scores[trial], "best" if scores[trial] == best else "")
-            if trial in scores
-            else Cell(words.NOTHING)
-            for trial in trials
+    models = tuning["trials"]
+    best = {model: max(scores.values()) for model, scores in models.items()}
+    rows = [
+        [
+            Cell(trial),
+            *(
+                Cell(words.number(scores[trial]), scores[trial], "best" if scores[trial] == best[model] else "")
+                if trial in scores
+                else Cell(words.NOTHING)
+                for model, scores in models.items()
+            ),
         ]
-        rows.append([view.name(model), *cells])
-    columns = [Column("model", number=False), *(Column(trial, hint="validation BLEU") for trial in trials)]
+        for trial in dict.fromkeys(trial for scores in models.values() for trial in scores)
+    ]
+    columns = [
+        Column("trial", number=False),
+        *(Column(view.label(model), hint="validation BLEU") for model in models),
+    ]
     return Table("Tuning: validation BLEU of each trial", columns, [Group(rows)], note)
 
 
