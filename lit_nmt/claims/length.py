@@ -265,6 +265,7 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, criteri
     findings = []
     for model, own in measured.items():
         part = f"{model}, {study.primary.length_set}, {study.primary.decoding}"
+        of_model = f"{statistic} by {model}"
         if own is None or not within.any() or not beyond.any():
             reason = (
                 "no seed that was translated with both trainings"
@@ -272,7 +273,7 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, criteri
                 else f"{within.sum()} bins within {low - margin} words, {beyond.sum()} from {low + 1} to "
                 f"{high - margin}; one each needed"
             )
-            findings.append(undecided(part, statistic, paper, reason))
+            findings.append(undecided(part, of_model, paper, reason))
             continue
         inner, outer = np.where(within, own.sizes, 0), np.where(beyond, own.sizes, 0)
         weights = outer / outer.sum() - inner / inner.sum()
@@ -290,5 +291,5 @@ def attention_carries_to_untrained_lengths(study: Study, tables: Tables, criteri
             further = spoken(own.log_ratio(slope_weights(own.words, past)), 4)
             notes.append(f"log of their ratio past {low} words changes by {further} per word (exploratory)")
         decided = decide(share.low, share.high, criterion.smallest_effect)
-        findings.append(conclude(part, statistic, paper, share, decided, reasons, notes, SCORED))
+        findings.append(conclude(part, of_model, paper, share, decided, reasons, notes, SCORED))
     return findings
