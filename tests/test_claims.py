@@ -131,6 +131,11 @@ def test_decisions_need_the_whole_interval_on_one_side():
 BOTTLENECKS = "fixed-vector-bottleneck"
 
 
+def test_a_criterion_is_never_told_without_its_amendment():
+    amended = study("constant-time", smallest_effect=0.1, amended="after a first measurement.")
+    assert set(judge(amended, {}, {}).criterion) == {"as committed Amended: after a first measurement."}
+
+
 def test_a_criterions_commit_is_the_first_of_what_is_judged_now_and_tells_later_changes(tmp_path):
     def git(*arguments):
         identity = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
@@ -143,8 +148,9 @@ def test_a_criterions_commit_is_the_first_of_what_is_judged_now_and_tells_later_
         git("commit", "-qm", "a change")
         return git("rev-parse", "HEAD")
 
-    def written(bins, bench="", other=1, claim=1):
-        return f"bins: {bins}\n{bench}claims: {{{BOTTLENECKS}: {{a: {claim}}}, constant-time: {other}}}\n"
+    def written(bins, bench="", other=1, claim=1, amended="no"):
+        own = f"{{a: {claim}, amended: {amended}}}"
+        return f"bins: {bins}\n{bench}claims: {{{BOTTLENECKS}: {own}, constant-time: {{a: {other}}}}}\n"
 
     path = tmp_path / "trial.yaml"
     study = SimpleNamespace(path=path, claims={BOTTLENECKS: {}, "constant-time": {}})
@@ -158,7 +164,7 @@ def test_a_criterions_commit_is_the_first_of_what_is_judged_now_and_tells_later_
     first = commit(written(5))
     assert first != other
     assert criterion_commits(study) == both(first, first)
-    commit("# In other words\ntitle: a\ntuning: {note: b}\n" + written(5))
+    commit("# In other words\ntitle: a\ntuning: {note: b}\n" + written(5, amended="yes"))
     assert criterion_commits(study) == both(first, first)
     # neither the criterion of another claim nor what is measured of speed has to do with the quality
     for text in (written(5, other=2), written(5, other=2, bench="bench: {}\n")):

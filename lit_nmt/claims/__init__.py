@@ -61,7 +61,7 @@ class Verdict:
     Attributes:
         claim: Its name in `CLAIMS`.
         part, verdict, statistic, value, low, high, paper, evidence, reason: As in `Finding`.
-        criterion: What decides, as it stands in the study's YAML.
+        criterion: What decides, as it stands in the study's YAML, and how it was amended.
         criterion_commit: The commit since which nothing of that YAML changed on which the claim rests.
     """
 
@@ -140,7 +140,7 @@ def judge(study: Study, tables: Tables, commits: Mapping[str, str]) -> pd.DataFr
                 Verdict(
                     claim=name,
                     study=study.name,
-                    criterion=criterion.criterion,
+                    criterion=criterion.told(),
                     criterion_commit=commits.get(name, ""),
                     **asdict(finding),
                 )
@@ -158,16 +158,16 @@ _OF_SPEED = ("recurrence-is-slower-to-train", "constant-time")
 def criterion_commits(study: Study) -> dict[str, str]:
     """Of each claim the commit since which nothing of the study's YAML changed on which it rests.
 
-    Its words do not count, nor do other claims, nor `bench` but for claims about speed. A "+" follows where it
-    was edited since. Empty outside git, in a shallow clone, whose first commit says nothing, and for a file that was
-    never committed.
+    Its words do not count, nor what it tells of amendments, nor other claims, nor `bench` but for claims about speed.
+    A "+" follows where it was edited since. Empty outside git, in a shallow clone, whose first commit says nothing, and
+    for a file that was never committed.
     """
 
     def design(text: str, claim: str) -> dict[str, Any]:
         words = _WORDS if claim in _OF_SPEED else (*_WORDS, "bench")
         try:
             content = {key: value for key, value in yaml.safe_load(text).items() if key not in words}
-            return {**content, "claims": content["claims"][claim]}
+            return {**content, "claims": {**content["claims"][claim], "amended": ""}}
         except (yaml.YAMLError, AttributeError, KeyError, TypeError):  # an earlier commit may hold anything
             return {}
 

@@ -56,7 +56,7 @@ def transformers_need_more_data(study: Study, tables: Tables, criterion: MoreDat
     evidence: more gained may also be a lead that grows, or a single step.
     """
     statistic = "BLEU that the Transformer gains more per doubling of the pairs"
-    paper = "Araabi & Monz 2020, arXiv:2011.02266"
+    paper = "a common belief; against it Araabi & Monz 2020, arXiv:2011.02266"
     recurrent = criterion.recurrent
     pairs = sorted(criterion.pairs.items(), key=lambda item: item[1])
     found = []

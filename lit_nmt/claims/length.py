@@ -100,8 +100,8 @@ class UntrainedLengths(Floor):
 def fixed_vector_bottleneck(study: Study, tables: Tables, criterion: FixedVector) -> list[Finding]:
     """One vector for a whole sentence is a bottleneck that attention removes.
 
-    Source: Bahdanau et al. 2015, Figure 2, and Cho et al. 2014; against it Sutskever et al. 2014, Figure 3.
-    If so, the model without attention falls behind the more, the longer the sentence.
+    Source: Bahdanau et al. 2015, Figure 2, and Cho et al. 2014 (arXiv:1409.1259); against it Sutskever et al. 2014,
+    Figure 3. If so, the model without attention falls behind the more, the longer the sentence.
 
     Statistic: the slope of log(BLEU without / BLEU with attention) against source words, over length bins at
     their mean length, weighted by their sentences, on the study's primary decoding of `primary.lengths`. Interval

@@ -74,7 +74,7 @@ def recurrence_is_slower_to_train(study: Study, tables: Tables, criterion: Train
             found.append(
                 conclude(
                     f"{setup}, {a['corpus']}, against {recurrent}",
-                    statistic.format(f"{spoken_task(a['phase'])} on {a['device']}"),
+                    statistic.format(_spoken_task(a)),
                     paper,
                     ratio,
                     decide(ratio.low, ratio.high, criterion.smallest_effect),
@@ -127,7 +127,7 @@ def constant_time(study: Study, tables: Tables, criterion: ConstantTime) -> list
         found.append(
             conclude(
                 f"time, {setup}",
-                statistic.format(f"{spoken_task(row['phase'])} on {row['device']}"),
+                statistic.format(_spoken_task(row)),
                 paper,
                 own,
                 decide(-own.high, -own.low, -limit),
@@ -193,9 +193,14 @@ def _exponent(rows: pd.DataFrame) -> Interval:
     )
 
 
-def spoken_task(phase: str) -> str:
-    """What a bench row timed, without how it was decoded."""
-    return "training" if phase.startswith("train") else "decoding"
+def _spoken_task(row: pd.Series) -> str:
+    """What a bench row timed, and on what, without how it was decoded."""
+    task = "training" if row["phase"].startswith("train") else "decoding"
+    return f"{task} on {row['device']}{_spoken_threads(row['threads'])}"
+
+
+def _spoken_threads(threads: float) -> str:
+    return f", {threads:g} thread{'s' if threads != 1 else ''}" if threads == threads else ""
 
 
 def setups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -208,5 +213,4 @@ def setups(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         base = phase.removesuffix(SINGLE)
         named = phases.get(base) or f"decoding with {base.removeprefix('decode-')}"
         named += ", single sentences" if phase != base else ""
-        counted = f", {threads:g} thread{'s' if threads != 1 else ''}" if threads == threads else ""
-        yield f"{named}, {device}{counted}, {precision}", group
+        yield f"{named}, {device}{_spoken_threads(threads)}, {precision}", group

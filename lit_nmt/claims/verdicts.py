@@ -51,10 +51,16 @@ class Criterion:
     Attributes:
         criterion: In words, for the pages.
         smallest_effect: Of interest, in the unit of the claim's statistic.
+        amended: What of it was changed after which results were known, and what that changed.
     """
 
     criterion: str
     smallest_effect: float
+    amended: str = ""
+
+    def told(self) -> str:
+        """What decides, and what of it was changed with results in sight: never the one without the other."""
+        return f"{self.criterion} Amended: {self.amended}" if self.amended else self.criterion
 
     def check(self, place: str) -> None:
         """Refuses values that mean nothing together.

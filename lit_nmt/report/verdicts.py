@@ -128,7 +128,7 @@ def told(claim: str) -> tuple[str, str, str, str]:
 def _settings(view: View, claim: str) -> str:
     """The numbers that a study sets for a claim."""
     own = (view.results.study.get("claims") or {}).get(claim) or {}
-    return "; ".join(f"`{name}`: {value}" for name, value in own.items() if name != "criterion")
+    return "; ".join(f"`{name}`: {value}" for name, value in own.items() if name not in ("criterion", "amended"))
 
 
 def _measured(view: View, claim: str, evidence: str) -> str:

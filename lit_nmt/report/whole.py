@@ -59,7 +59,10 @@ def _verdicts_section(results: Results) -> Section:
             for row in own.itertuples()
         ]
         stated, sources, _, rule = told(str(claim))
-        criteria = [f"Criterion: {criterion}" for criterion in own["criterion"].unique()]
+        criteria = [
+            f"Criterion of {words.listing(list(of['study'].unique()))}: {criterion}"
+            for criterion, of in own.groupby("criterion", sort=False)
+        ]
         note = " ".join([stated, *criteria, f"Said of it: {sources}" if sources else "", rule]).replace("`", "")
         groups.append(Group(rows, titled(str(claim), own), note, claim_id(str(claim))))
     columns = [
@@ -85,9 +88,11 @@ def _at_a_glance(claims: pd.DataFrame) -> Table:
         *(Column(f"{symbol} {name}") for name, symbol in SYMBOLS.items()),
     ]
     note = (
-        "How many verdicts there are, one for each text, model or machine on which it was measured: they are no "
-        "votes, and need not agree. A criterion of several conditions is judged one by one. Each interval is one of "
-        "95 %, not widened for how many there are."
+        "How many verdicts there are, one for each text, model or machine on which it was measured, or for each "
+        "way of looking at the same translations: they are no votes, and need not agree. Refuted says that the effect "
+        "is smaller than the smallest of interest, which need not be none at all. A criterion of several conditions is "
+        "judged one by one. Each interval is one of 95 %, of speeds the range that was measured, none widened for how "
+        "many there are. What else limits a study, as models that were still learning, its own page tells first."
     )
     return Table("At a glance", columns, groups, note)
 

@@ -659,7 +659,7 @@ def test_the_whole_opens_with_every_verdict_linked_to_its_evidence(whole: Path) 
     assert 'id="claim-constant-time"' in (whole / "tiny/index.html").read_text(encoding="utf-8")
     for row in verdicts.itertuples():
         assert row.part[1:] in page
-        assert f"Criterion: {row.criterion}" in page
+        assert f"Criterion of {row.study}: {row.criterion}" in page
     text = (whole / "both/report.md").read_text(encoding="utf-8")
     glance = re.sub(r"\*\*", "", text[text.index("At a glance") : text.index('<a id="claim-constant-time"></a>')])
     for statistic, measured in verdicts.groupby("statistic")["verdict"]:
