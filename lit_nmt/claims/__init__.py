@@ -159,8 +159,8 @@ def criterion_commits(study: Study) -> dict[str, str]:
     """Of each claim the commit since which nothing of the study's YAML changed on which it rests.
 
     Its words do not count, nor what it tells of amendments, nor other claims, nor `bench` but for claims about speed.
-    A "+" follows where it was edited since. Empty outside git, in a shallow clone, whose first commit says nothing, and
-    for a file that was never committed.
+    A "+" follows where it was edited since. Empty outside git, in a shallow clone, whose first commit says nothing,
+    and for a file that was never committed.
     """
 
     def design(text: str, claim: str) -> dict[str, Any]:
