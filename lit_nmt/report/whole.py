@@ -91,8 +91,8 @@ def _at_a_glance(claims: pd.DataFrame) -> Table:
         "How many verdicts there are, one for each text, model or machine on which it was measured, or for each "
         "way of looking at the same translations: they are no votes, and need not agree. Refuted says that the effect "
         "is smaller than the smallest of interest, which need not be none at all. A criterion of several conditions "
-        "is judged one by one. Each interval is one of 95 %, of speeds the range that was measured, none widened for how "
-        "many there are. What else limits a study, as models that were still learning, its own page tells first."
+        "is judged one by one. Each interval is one of 95 %, of speeds the range that was measured, none widened for "
+        "how many there are. What else limits a study, as models that were still learning, its own page tells first."
     )
     return Table("At a glance", columns, groups, note)
 
