@@ -387,6 +387,11 @@ def _panel(
         for axis in (axes.xaxis, axes.yaxis):
             if not isinstance(axis.get_major_formatter(), FixedFormatter):
                 axis.set_major_formatter(FuncFormatter(_tick_format(axis.get_majorticklocs())))
+        numbers = axes.yaxis.get_tightbbox()
+        if numbers is not None and numbers.x0 < 0:  # those of five digits would be cut
+            frame = axes.get_position()
+            frame.x0 -= numbers.x0 / figure.bbox.width
+            axes.set_position(frame)
         direct.draw(axes)
         figure.text(4 / WIDTH, 1 - 15 / height, unit, va="center", ha="left", color=INKS["soft"][0])
         drawing, picture = io.StringIO(), io.BytesIO()
